@@ -1,0 +1,1 @@
+"""The engine. Nothing in here imports anything above it."""

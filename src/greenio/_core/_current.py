@@ -1,0 +1,199 @@
+"""Which hub the caller is on: one per running loop, at most one owned per OS thread.
+
+* A loop is running in this thread: its hub, made at first use (*attached*), or the
+  owned hub that runs it.
+* None is running, and this is the main thread, or the thread asked for a hub before
+  (`spawn`, `get_hub`, `use_hub`): the thread's *owned* hub, whose loop starts when
+  the thread's main greenlet first parks.
+* None is running, in a thread that never asked (an executor's worker, a C library's
+  thread): no hub. Waiting there blocks that thread and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from asyncio import _get_running_loop
+
+from greenlet import getcurrent
+
+from ._errors import BlockingInLoopError, HubError
+from ._hub import Hub
+from ._loops import HubSpec, LoopFactory, loop_factory
+from ._originals import in_main_thread, thread_local
+
+
+class _ThreadState(thread_local):
+    """What an OS thread remembers."""
+
+    owned: Hub | None = None
+    factory: LoopFactory | None = None
+    guard: _ThreadEnd | None = None
+
+
+class _ThreadEnd:
+    """Closes a thread's owned hub when the thread, and with it its locals, ends."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __del__(self) -> None:
+        hub = self._hub
+        if not hub.closed and hub.main is getcurrent():
+            hub.close()
+
+
+_state = _ThreadState()
+
+# Hubs attached to loops, until the loop is closed.
+_attached: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+def get_hub() -> Hub:
+    """Return the hub of the running loop, or of this thread, made if need be.
+
+    Raises:
+        HubError: The hub that the environment asks for cannot be made.
+    """
+    try:
+        return getcurrent()._hub  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        pass
+    loop = _get_running_loop()
+    return _owned() if loop is None else _hub_of(loop)
+
+
+def existing_hub() -> Hub | None:
+    """Return the current hub if there is one already."""
+    hub = getattr(getcurrent(), "_hub", None)
+    if hub is not None:
+        return hub  # type: ignore[no-any-return]
+    loop = _get_running_loop()
+    if loop is not None:
+        return _attached.get(loop)
+    owned = _state.owned
+    return None if owned is None or owned.closed else owned
+
+
+def hub_to_park_in(what: str) -> Hub | None:
+    """Return the hub whose loop may run while the current greenlet waits.
+
+    Args:
+        what: The call that wants to wait, for the error message.
+
+    Returns:
+        None in an OS thread without a hub: it may block.
+
+    Raises:
+        BlockingInLoopError: The current greenlet is the loop's own, or was switched to
+            from inside a Task's step, so nothing could run meanwhile.
+    """
+    current = getcurrent()
+    try:
+        return current._hub  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        pass
+    loop = _get_running_loop()
+    if loop is None:
+        owned = _state.owned
+        if (owned is None or owned.closed) and not in_main_thread():
+            return None
+        return _owned()
+    hub = _hub_of(loop)
+    # A greenlet that is not ours may park if the loop greenlet waits for it in one of
+    # our callbacks. Inside a Task's step it waits somewhere else, and resuming it there
+    # would corrupt both.
+    if (
+        current is hub.loop_greenlet
+        or not hub.loop_greenlet
+        or asyncio.current_task(loop) is not None
+    ):
+        raise BlockingInLoopError(what)
+    return hub
+
+
+def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
+    owned = _state.owned
+    if owned is not None and owned.loop is loop:
+        return owned
+    hub = _attached.get(loop)
+    if hub is None:
+        for known in [known for known in _attached if known.is_closed()]:
+            _attached.pop(known).closed = True
+        hub = _attached[loop] = Hub(loop, owned=False)
+    if hub._supervisor is None:
+        hub.supervise()
+    return hub
+
+
+def _owned() -> Hub:
+    hub = _state.owned
+    if hub is None or hub.closed or hub.loop.is_closed():
+        factory = _state.factory or loop_factory()
+        loop = factory()
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            raise HubError(
+                f"the loop factory returned {loop!r}, which is not an event loop; "
+                "use_hub() takes a function such as asyncio.new_event_loop"
+            )
+        hub = _state.owned = Hub(loop, owned=True)
+        _state.guard = _ThreadEnd(hub)
+    return hub
+
+
+def use_hub(spec: HubSpec = None) -> None:
+    """Choose the event loop for this thread's own hub.
+
+    It matters where greenio makes the loop. Where a loop runs already (asyncio.run,
+    uvicorn, ...) green threads live on that loop, whatever was chosen here.
+
+    Args:
+        spec: ``"asyncio"``, ``"uvloop"``, a function that returns a new event loop, or
+            None for the environment variable GREENIO_HUB (default ``"asyncio"``).
+            eventlet's hub names mean the default.
+
+    Raises:
+        HubError: The name is unknown, uvloop is not installed, or this thread's hub is
+            in use already with another kind of loop.
+    """
+    factory = loop_factory(spec)
+    hub = _state.owned
+    if hub is not None and not hub.closed:
+        if factory is (_state.factory or loop_factory()):
+            return
+        if hub.loop_greenlet or hub.ready or getcurrent() is not hub.main:
+            raise HubError(
+                "this thread's hub is running already; call use_hub() first thing in "
+                "the program, before spawn(), sleep() or any green socket, or set "
+                "GREENIO_HUB in the environment"
+            )
+        hub.close()
+        _state.owned = _state.guard = None
+    _state.factory = factory
+
+
+def close_thread_hub() -> None:
+    """End this thread's own hub, if it has one: its green threads and its loop."""
+    hub = _state.owned
+    if hub is not None and not hub.closed and hub.main is getcurrent():
+        hub.close()
+    _state.owned = _state.guard = None
+
+
+def _forget_after_fork() -> None:
+    """The child shares no loop, epoll set or timer with its parent."""
+    _attached.clear()
+    hub = _state.owned
+    if hub is not None:
+        hub.closed = True
+    _state.owned = _state.guard = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+# At exit the main thread's own hub ends like a loop under asyncio.run: its green threads
+# see GreenletExit and their `finally` blocks run.
+atexit.register(close_thread_hub)

@@ -1,0 +1,62 @@
+"""Exceptions of the engine.
+
+    Exception
+    ├── RuntimeError
+    │   ├── BlockingInLoopError     you blocked where only `await` may wait
+    │   └── SimultaneousUseError    two green threads wait on one descriptor
+    ├── HubError                    a hub could not be chosen, made or used
+    │   └── HubClosedError          the loop behind a green thread is gone
+    └── OSError
+        └── IOClosed                the descriptor was closed while waiting on it
+
+`Timeout` (a BaseException) lives in `greenio.timeout`, `greenlet.GreenletExit` is
+what a killed green thread sees.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+class BlockingInLoopError(RuntimeError):
+    """A green call would have to wait in the greenlet that runs the event loop.
+
+    Waiting there would stop every coroutine and every green thread. The message names
+    the ways out.
+    """
+
+    def __init__(self, what: str = "this call") -> None:
+        super().__init__(
+            f"{what} would have to wait, but it was called in the greenlet that runs "
+            "the event loop (directly from a coroutine or a loop callback), where "
+            "waiting would stop everything. From a coroutine, call it as "
+            "`await greenio.run_green(func, ...)`, or use the `*_async` form of the "
+            "method; from a callback, start it with `greenio.spawn(func, ...)`."
+        )
+
+
+class SimultaneousUseError(RuntimeError):
+    """Two green threads wait for the same event of the same descriptor."""
+
+
+class HubError(Exception):
+    """A hub could not be chosen, made or used."""
+
+
+class HubClosedError(HubError, RuntimeError):
+    """The loop behind a hub is closed, so nothing on it can be woken any more."""
+
+    def __init__(self, what: str = "the hub") -> None:
+        super().__init__(
+            f"{what} belongs to an event loop that is closed; green threads, timers and "
+            "waiters end with their loop. Start new ones with greenio.spawn() in a "
+            "running program, or keep the loop open for as long as they are needed."
+        )
+
+
+class IOClosed(OSError):
+    """The descriptor was closed while somebody waited on it, or before."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or (errno.EBADF, os.strerror(errno.EBADF))))

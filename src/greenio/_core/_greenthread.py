@@ -1,0 +1,593 @@
+"""Green threads: starting, waiting for and ending them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Generator
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from ._current import get_hub, hub_to_park_in
+from ._errors import BlockingInLoopError, HubClosedError
+from ._hub import Hub, Throw
+from ._originals import get_ident, time_sleep
+from ._timers import Timer
+from ._waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_init_greenlet = greenlet.__init__
+
+# Passed by the timer that ends a sleep, so that no other resume is taken for it.
+_TIME_IS_UP = object()
+
+
+class GreenThread(greenlet):
+    """A function running beside others, switched to when what it waits for is there.
+
+    Made by `spawn` and its sisters. It is a greenlet, hashable, takes attributes of the
+    user's, and can be awaited by coroutines.
+    """
+
+    __slots__ = (
+        "_call",
+        "_error",
+        "_hub",
+        "_links",
+        "_result",
+        "_state",
+        "_timer",
+        "_unretrieved",
+        "_watchers",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        _init_greenlet(self, None, hub.loop_greenlet)
+        self.gr_context = copy_context()
+        self._hub = hub
+        self._call: Any = (func, args, kwargs)
+        self._state = _PENDING
+        self._watchers: WaitQueue | None = None
+        self._links: list[tuple[Any, ...]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
+
+    def _describe(self) -> str:
+        if self._state != _PENDING:
+            return self._state
+        if self._call is not None:
+            return f"{_name(self._call[0])}, not started"
+        frame = self.gr_frame
+        inner = None
+        while frame is not None and frame.f_code is not _RUN_CODE:
+            inner, frame = frame, frame.f_back
+        name = "?" if inner is None else inner.f_code.co_name
+        return f"{name}, {'parked' if self.gr_frame is not None else 'running'}"
+
+    # -- running -----------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the function; the greenlet machinery calls this."""
+        call = self._call
+        if call is None:
+            return
+        self._call = None
+        func, args, kwargs = call
+        del call
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as exc:
+            # The user's traceback begins with the user's function.
+            traceback = exc.__traceback__
+            if traceback is not None and traceback.tb_next is not None:
+                exc.__traceback__ = traceback.tb_next
+            del traceback
+            self._end(_FAILED, None, exc)
+            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+                # To whoever runs the loop: the script's main greenlet, asyncio.run.
+                raise
+        else:
+            self._end(_DONE, result, None)
+
+    def _end(self, state: str, result: Any, error: BaseException | None) -> None:
+        with mutex:
+            self._result = result
+            self._error = error
+            self._state = state
+            watchers = self._watchers
+            links = self._links
+            self._watchers = self._links = None
+            if watchers:
+                watchers.wake_all()
+            elif error is not None and not isinstance(error, _QUIET):
+                self._unretrieved = _Unretrieved(self._hub, repr(self), error)
+        if links:
+            for func, args, kwargs in links:
+                self._call_link(func, args, kwargs)
+
+    def _call_link(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        try:
+            func(self, *args, **kwargs)
+        except Exception as exc:
+            self._hub.report(f"the link {func!r} of {self!r} failed", exc)
+
+    def _kill_unstarted(self, throw_args: tuple[Any, ...]) -> None:
+        """End a green thread that never ran: its function is not called at all."""
+        self._call = None
+        timer = getattr(self, "_timer", None)
+        if timer is not None:
+            timer.cancel()
+        if self._state == _PENDING:
+            self._end(_FAILED, None, _exception(throw_args))
+
+    # -- what others see -----------------------------------------------------------
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended: returned, failed, or was killed."""
+        return self._state != _PENDING or bool(greenlet.dead.__get__(self))
+
+    def wait(self) -> Any:
+        """Wait until the green thread ends.
+
+        Returns:
+            What its function returned.
+
+        Raises:
+            BaseException: Whatever its function raised; GreenletExit if it was killed.
+            RuntimeError: A green thread waits for itself.
+            BlockingInLoopError: Called in the loop greenlet before it ended; use
+                ``await green_thread`` there.
+        """
+        if self._state == _PENDING:
+            if getcurrent() is self:
+                raise RuntimeError(
+                    "a green thread cannot wait for itself; wait for it from another "
+                    "one, or use link() to be told when it ends"
+                )
+            with mutex:
+                if self._state == _PENDING:
+                    waiter = new_waiter("GreenThread.wait()")
+                    watchers = self._watchers
+                    if watchers is None:
+                        watchers = self._watchers = WaitQueue()
+                    watchers.append(waiter)
+                else:
+                    waiter = None
+            if waiter is not None:
+                watchers.wait(waiter, None, None)
+        return self._outcome()
+
+    async def wait_async(self) -> Any:
+        """Wait until the green thread ends, as a coroutine; ``await gt`` is the same.
+
+        Cancelling the wait kills the green thread and goes on when it has ended.
+
+        Returns:
+            What its function returned.
+
+        Raises:
+            asyncio.CancelledError: The green thread was killed.
+            BaseException: Whatever else its function raised.
+        """
+        if self._state == _PENDING:
+            try:
+                await self._ended_async()
+            except asyncio.CancelledError:
+                self.kill()
+                while self._state == _PENDING:
+                    # A second cancellation does not abandon the finally blocks either.
+                    try:
+                        await self._ended_async()
+                    except asyncio.CancelledError:
+                        continue
+                raise
+        if isinstance(getattr(self, "_error", None), GreenletExit):
+            raise asyncio.CancelledError(f"{self!r} was killed")
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.wait_async().__await__()
+
+    async def _ended_async(self) -> None:
+        with mutex:
+            if self._state != _PENDING:
+                return
+            waiter = TaskWaiter()
+            if self._watchers is None:
+                self._watchers = WaitQueue()
+            watchers = self._watchers
+            watchers.append(waiter)
+        await watchers.wait_async(waiter, None, None)
+
+    def _outcome(self) -> Any:
+        error = self._error
+        if error is None:
+            return self._result
+        unretrieved = getattr(self, "_unretrieved", None)
+        if unretrieved is not None:
+            unretrieved.retrieved()
+        # Each raise starts from the traceback that the failure had, or the shared
+        # exception would grow with every waiter.
+        raise _fresh(error)
+
+    def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
+
+        It is called in the ending green thread, or at once if that has ended already.
+        """
+        with mutex:
+            if self._state == _PENDING:
+                if self._links is None:
+                    self._links = []
+                self._links.append((func, args, kwargs))
+                return
+        self._call_link(func, args, kwargs)
+
+    def unlink(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+        """Take back a `link` made with the same arguments.
+
+        Returns:
+            Whether there was one.
+        """
+        with mutex:
+            if self._links:
+                try:
+                    self._links.remove((func, args, kwargs))
+                except ValueError:
+                    return False
+                return True
+        return False
+
+    def kill(self, *throw_args: Any) -> None:
+        """End it by raising an exception in it; see `greenio.greenthread.kill`."""
+        kill(self, *throw_args)
+
+    def cancel(self, *throw_args: Any) -> None:
+        """Kill it if it has not started yet; otherwise do nothing."""
+        cancel(self, *throw_args)
+
+    def _start_later(self, spawner: greenlet | None) -> None:
+        self._timer = None
+        if spawner is not None and spawner.dead:
+            self._kill_unstarted(())
+        elif self._state == _PENDING:
+            self.switch()
+
+
+_PENDING = "pending"
+_DONE = "done"
+_FAILED = "failed"
+_QUIET = (GreenletExit, KeyboardInterrupt, SystemExit)
+_RUN_CODE = GreenThread.run.__code__
+
+
+class _Unretrieved:
+    """Reports a failure that nobody asked about before the green thread went away."""
+
+    __slots__ = ("_error", "_hub", "_name", "_traceback")
+
+    def __init__(self, hub: Hub, name: str, error: BaseException) -> None:
+        self._hub: Hub | None = hub
+        self._name = name
+        self._error = error
+
+    def retrieved(self) -> None:
+        self._hub = None
+
+    def __del__(self) -> None:
+        hub = self._hub
+        if hub is not None and hub.debug_exceptions:
+            hub.report(
+                f"{self._name} failed, and nobody waited for it",
+                self._error,
+            )
+
+
+def _name(func: Any) -> str:
+    return getattr(func, "__qualname__", None) or repr(func)
+
+
+def _fresh(error: BaseException) -> BaseException:
+    """The same exception, with the traceback that its failure had."""
+    try:
+        original = error.__greenio_traceback__  # type: ignore[attr-defined]
+    except AttributeError:
+        original = error.__traceback__
+        try:
+            error.__greenio_traceback__ = original  # type: ignore[attr-defined]
+        except AttributeError:
+            return error
+    return error.with_traceback(original)
+
+
+def _exception(throw_args: tuple[Any, ...]) -> BaseException:
+    """The exception that `greenlet.throw(*throw_args)` would raise."""
+    if not throw_args:
+        return GreenletExit()
+    kind = throw_args[0]
+    value = throw_args[1] if len(throw_args) > 1 else None
+    traceback: TracebackType | None = throw_args[2] if len(throw_args) > 2 else None
+    if isinstance(kind, BaseException):
+        error = kind
+    elif isinstance(value, BaseException):
+        error = value
+    elif value is None:
+        error = kind()
+    elif isinstance(value, tuple):
+        error = kind(*value)
+    else:
+        error = kind(value)
+    return error if traceback is None else error.with_traceback(traceback)
+
+
+def check_callable(func: Any, what: str) -> None:
+    """Raise TypeError, saying what would have worked, unless `func` can be called."""
+    if not callable(func):
+        hint = ""
+        if asyncio.iscoroutine(func):
+            func.close()
+            hint = (
+                "; a coroutine is started with asyncio.create_task(), or waited for "
+                "with greenio.await_() in a green thread"
+            )
+        raise TypeError(
+            f"{what} takes a function and its arguments, as in {what}(func, arg), "
+            f"not {func!r}{hint}"
+        )
+
+
+def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    """Run a function in a green thread of its own.
+
+    It starts when the caller next waits or yields, in a copy of the caller's
+    `contextvars` context.
+
+    Args:
+        func: The function.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        The green thread: `wait()` or ``await`` it for the result.
+
+    Raises:
+        TypeError: `func` cannot be called.
+        HubClosedError: The caller's loop is closed.
+    """
+    if not callable(func):
+        check_callable(func, "spawn")
+    try:
+        hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
+    except AttributeError:
+        hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    ready = hub.ready
+    if not ready:
+        hub.schedule_drain()
+    ready.append(thread)
+    return thread
+
+
+def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    """Run a function in a green thread whose result nobody needs.
+
+    The same as `spawn`: here, results cost nothing.
+
+    Raises:
+        TypeError: `func` cannot be called.
+    """
+    return spawn(func, *args, **kwargs)
+
+
+def _spawn_after(
+    seconds: float,
+    what: str,
+    local: bool,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> GreenThread:
+    check_callable(func, what)
+    check_seconds(seconds, what)
+    hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    spawner = getcurrent() if local else None
+    thread._timer = Timer(hub, seconds, thread._start_later, (spawner,))
+    return thread
+
+
+def spawn_after(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> GreenThread:
+    """Run a function in a green thread that starts after some seconds.
+
+    Returns:
+        The green thread; `cancel()` it to call the start off.
+
+    Raises:
+        TypeError: `func` cannot be called, or `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+    return _spawn_after(seconds, "spawn_after", False, func, args, kwargs)
+
+
+def spawn_after_local(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> GreenThread:
+    """Like `spawn_after`, but called off if the caller has ended by then.
+
+    Raises:
+        TypeError: `func` cannot be called, or `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+    return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
+
+
+def check_seconds(seconds: Any, what: str) -> None:
+    """Raise, saying what would have worked, unless `seconds` is a number >= 0."""
+    try:
+        good = seconds >= 0
+    except TypeError:
+        raise TypeError(
+            f"{what}() takes a number of seconds, not {seconds!r}"
+        ) from None
+    if not good:
+        raise ValueError(
+            f"{what}() takes 0 seconds (let the others run) or more, not {seconds!r}"
+        )
+
+
+def sleep(seconds: float = 0) -> None:
+    """Let the others run, and go on after some seconds.
+
+    Args:
+        seconds: How long; 0 yields for one turn of the loop.
+
+    Raises:
+        TypeError: `seconds` is not a number.
+        ValueError: `seconds` is negative.
+        BlockingInLoopError: Called in the loop greenlet with more than 0 seconds; a
+            coroutine uses ``await asyncio.sleep(seconds)``.
+    """
+    current = getcurrent()
+    try:
+        hub: Hub = current._hub  # type: ignore[attr-defined]
+    except AttributeError:
+        here = _hub_to_sleep_in(seconds)
+        if here is None:
+            return
+        hub = here
+    if seconds == 0:
+        # Hub.wake and Hub.park, written out: this is the hottest path there is.
+        ready = hub.ready
+        if not ready:
+            hub.schedule_drain()
+        ready.append(current)
+        batch = hub.batch
+        if batch:
+            successor = batch.popleft()
+            if successor:
+                successor.switch()
+                return
+            batch.appendleft(successor)
+        hub.loop_greenlet.switch()
+        return
+    check_seconds(seconds, "sleep")
+    hub.timers += 1
+    timer = None
+    if seconds != math.inf:
+        timer = hub.call_later(seconds, current.switch, _TIME_IS_UP)
+    try:
+        while hub.park() is not _TIME_IS_UP:
+            pass
+    except BaseException:
+        if timer is not None:
+            timer.cancel()
+        raise
+    finally:
+        hub.timers -= 1
+
+
+def _hub_to_sleep_in(seconds: float) -> Hub | None:
+    """The hub for a caller that is not a green thread; None if it has slept."""
+    check_seconds(seconds, "sleep")
+    try:
+        hub = hub_to_park_in(f"sleep({seconds!r})")
+    except BlockingInLoopError:
+        if seconds == 0:
+            return None
+        raise
+    if hub is None:
+        time_sleep(seconds)
+    return hub
+
+
+def kill(g: greenlet, *throw_args: Any) -> None:
+    """End a green thread by raising an exception in it.
+
+    It sees the exception before `kill` returns, wherever it waits, unless the caller
+    is a coroutine, a loop callback or another OS thread: then it sees it in its next
+    turn. A green thread that has not started never runs its function.
+
+    Args:
+        g: The green thread; nothing happens if it has ended.
+        *throw_args: What to raise, as for `greenlet.throw`; GreenletExit by default.
+    """
+    if g.dead:
+        return
+    current = getcurrent()
+    if g is current:
+        raise _exception(throw_args)
+    hub: Hub = getattr(g, "_hub", None) or get_hub()
+    args = throw_args or (GreenletExit,)
+    if get_ident() != hub.thread_id:
+        if not hub.call_threadsafe(Throw(g, args).switch):
+            raise HubClosedError(repr(g))
+    elif not g and isinstance(g, GreenThread):
+        g._kill_unstarted(throw_args)
+    elif getattr(current, "_hub", None) is hub and g:
+        hub.wake(current)
+        g.throw(*args)
+    else:
+        hub.wake(Throw(g, args))
+
+
+def cancel(g: greenlet, *throw_args: Any) -> None:
+    """Kill a green thread that has not started yet; leave a running one alone."""
+    if not g and not g.dead:
+        kill(g, *throw_args)
+
+
+def exc_after(seconds: float, *throw_args: Any) -> Timer:
+    """Raise an exception in the current green thread after some seconds.
+
+    eventlet's old form of `Timeout`, which is the better one.
+
+    Returns:
+        A timer; `cancel()` it when the exception is not wanted any more.
+    """
+    check_seconds(seconds, "exc_after")
+    current = getcurrent()
+    return Timer(get_hub(), seconds, current.throw, throw_args, local_to=current)
+
+
+def call_after_global(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Timer:
+    """Run a function in a new green thread after some seconds.
+
+    Returns:
+        A timer with `cancel()`.
+    """
+    check_callable(func, "call_after_global")
+    check_seconds(seconds, "call_after_global")
+    return Timer(get_hub(), seconds, spawn_n, (func, *args), kwargs)
+
+
+def call_after_local(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Timer:
+    """Like `call_after_global`, but dropped if the caller has ended by then.
+
+    Returns:
+        A timer with `cancel()`.
+    """
+    check_callable(func, "call_after_local")
+    check_seconds(seconds, "call_after_local")
+    hub = get_hub()
+    return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())

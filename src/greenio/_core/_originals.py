@@ -1,0 +1,67 @@
+"""The standard library as it was before anything was patched.
+
+greenio's own code takes sockets, locks, threads and clocks from here and from
+nowhere else: this module is imported before `monkey_patch()` can run, and what it
+binds are the objects themselves, so patching a module's attributes later does not
+reach them.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+
+# Locks, threads, identity.
+RLock = _thread.RLock
+allocate_lock = _thread.allocate_lock
+get_ident = _thread.get_ident
+thread_local = _thread._local
+start_new_thread = _thread.start_new_thread
+Thread = threading.Thread
+main_thread = threading.main_thread
+
+# Clocks.
+monotonic = time.monotonic
+time_sleep = time.sleep
+
+# Descriptors.
+os_close = os.close
+os_read = os.read
+os_write = os.write
+os_sendfile = getattr(os, "sendfile", None)
+os_fstat = os.fstat
+os_set_blocking = os.set_blocking
+os_get_blocking = os.get_blocking
+poll = getattr(select, "poll", None)
+POLLIN = getattr(select, "POLLIN", 1)
+POLLOUT = getattr(select, "POLLOUT", 4)
+POLLPRI = getattr(select, "POLLPRI", 2)
+select_select = select.select
+
+# Sockets.
+raw_socket = _socket.socket
+socket_class = socket.socket
+socketpair = socket.socketpair
+getaddrinfo = socket.getaddrinfo
+getnameinfo = socket.getnameinfo
+getdefaulttimeout = socket.getdefaulttimeout
+
+# TLS.
+SSLContext = ssl.SSLContext
+SSLSocket = ssl.SSLSocket
+SSLWantReadError = ssl.SSLWantReadError
+SSLWantWriteError = ssl.SSLWantWriteError
+SSLEOFError = ssl.SSLEOFError
+SSLError = ssl.SSLError
+
+
+def in_main_thread() -> bool:
+    """Whether the caller runs in the interpreter's main OS thread."""
+    return get_ident() == main_thread().ident
+

@@ -1,0 +1,76 @@
+"""`Timer`: a callback that a hub makes later, as eventlet's hubs hand them out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from greenlet import greenlet
+
+if TYPE_CHECKING:
+    from ._hub import Hub
+
+
+class Timer:
+    """A call that is due later, in the loop greenlet.
+
+    Args:
+        hub: The hub that makes the call.
+        seconds: How long from now.
+        callback: What to call; an exception it raises goes to the loop's exception
+            handler.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        local_to: A greenlet; the call is dropped if it has ended by then.
+    """
+
+    __slots__ = ("_call", "_handle", "_hub", "_local_to", "called")
+
+    def __init__(
+        self,
+        hub: Hub,
+        seconds: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        local_to: greenlet | None = None,
+    ) -> None:
+        self._hub = hub
+        self._call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
+        self._call = (callback, args, kwargs or {})
+        self._local_to = local_to
+        self.called = False
+        self._handle: asyncio.TimerHandle = hub.loop.call_later(
+            seconds, self._fire, context=copy_context()
+        )
+        hub.timers += 1
+
+    def __repr__(self) -> str:
+        state = "pending" if self.pending else "called" if self.called else "canceled"
+        return f"<Timer {state}>"
+
+    @property
+    def pending(self) -> bool:
+        """Whether the call is still to come."""
+        return self._call is not None
+
+    def cancel(self) -> None:
+        """Drop the call, if it is still to come."""
+        if self._call is not None:
+            self._call = None
+            self._hub.timers -= 1
+            self._handle.cancel()
+
+    def _fire(self) -> None:
+        call = self._call
+        if call is None:
+            return
+        self._call = None
+        self._hub.timers -= 1
+        if self._local_to is not None and self._local_to.dead:
+            return
+        self.called = True
+        callback, args, kwargs = call
+        callback(*args, **kwargs)

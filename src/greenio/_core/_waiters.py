@@ -1,0 +1,326 @@
+"""The waiter protocol, which every primitive is built on.
+
+A primitive keeps a FIFO of waiters (`WaitQueue`) and knows nothing else of whoever
+waits. A waiter is woken once, with a value, and knows how to continue its owner:
+
+* `GreenWaiter`: a green thread, by putting it on its hub's run queue;
+* `TaskWaiter`: a coroutine, by completing the future that it awaits;
+* `ThreadWaiter`: an OS thread without a hub, by releasing a native lock.
+
+Wakers may be on any OS thread; the wake then travels by `call_soon_threadsafe`.
+
+Rules:
+
+* One native re-entrant mutex guards the state of all primitives. It is held for a
+  few bytecodes and never across a switch, so under the interpreter lock it is hardly
+  ever contended. It is re-entrant because a finalizer or signal handler may run in
+  the middle and use a primitive itself; and there is only one, so that a forked child
+  has one thing to put right.
+* Leaving a wait queue and being done are one step under the mutex. So a waiter is
+  either still queued or was woken, never in between.
+* A time limit is a wake like any other, with the value `TIMED_OUT`.
+* An exception (kill, Timeout, cancellation, KeyboardInterrupt) may arrive when the
+  wake is already given. What was given is then passed on by `give_back`: no item,
+  permit or wake-up is lost or given twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from asyncio import _get_running_loop
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from greenlet import getcurrent, greenlet
+
+from ._current import hub_to_park_in
+from ._hub import Hub
+from ._originals import RLock, allocate_lock, get_ident
+
+mutex = RLock()
+
+
+class _TimedOut:
+    def __repr__(self) -> str:
+        return "TIMED_OUT"
+
+
+TIMED_OUT: Final = _TimedOut()
+
+
+class Waiter:
+    """Somebody who waits: woken once, with a value."""
+
+    __slots__ = ("done", "value")
+
+    done: bool
+    value: Any
+
+    def wake(self, value: Any = None) -> bool:
+        """Continue the owner with a value. The caller holds the mutex.
+
+        Returns:
+            False if the owner cannot be continued any more (cancelled already, or its
+            loop is closed): somebody else should have the value.
+        """
+        raise NotImplementedError
+
+
+class GreenWaiter(Waiter):
+    """A green thread, or an owned hub's main greenlet."""
+
+    __slots__ = ("_greenlet", "_hub")
+
+    def __init__(self, target: greenlet, hub: Hub) -> None:
+        self._greenlet = target
+        self._hub = hub
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        self.done = True
+        self.value = value
+        hub = self._hub
+        if get_ident() != hub.thread_id:
+            return hub.call_threadsafe(hub.wake, self._greenlet)
+        ready = hub.ready
+        if not ready:
+            hub.schedule_drain()
+        ready.append(self._greenlet)
+        return True
+
+    def block(self) -> Any:
+        park = self._hub.park
+        while not self.done:
+            park()
+        return self.value
+
+    def block_for(self, queue: WaitQueue, seconds: float) -> Any:
+        hub = self._hub
+        timer = hub.call_later(seconds, self._expire, queue)
+        hub.timers += 1
+        try:
+            return self.block()
+        finally:
+            hub.timers -= 1
+            timer.cancel()
+
+    def _expire(self, queue: WaitQueue) -> None:
+        with mutex:
+            if self.done:
+                return
+            queue.discard(self)
+            self.done = True
+            self.value = TIMED_OUT
+        self._greenlet.switch()
+
+
+class ThreadWaiter(Waiter):
+    """An OS thread that has no hub."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        self.done = True
+        self.value = value
+        self._lock.release()
+        return True
+
+    def block(self) -> Any:
+        self._lock.acquire()
+        return self.value
+
+    def block_for(self, queue: WaitQueue, seconds: float) -> Any:
+        if not self._lock.acquire(timeout=min(seconds, _LONGEST_NATIVE_WAIT)):
+            with mutex:
+                if not self.done:
+                    queue.discard(self)
+                    self.done = True
+                    self.value = TIMED_OUT
+        return self.value
+
+
+# threading.TIMEOUT_MAX is about 292 years; nobody notices a century.
+_LONGEST_NATIVE_WAIT = 100 * 365 * 86400.0
+
+
+class TaskWaiter(Waiter):
+    """A coroutine."""
+
+    __slots__ = ("_loop", "_thread_id", "future")
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._thread_id = get_ident()
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        future = self.future
+        if future.done():
+            # Cancelled, but its coroutine has not run yet to leave the queue.
+            return False
+        self.done = True
+        self.value = value
+        if get_ident() == self._thread_id and _get_running_loop() is self._loop:
+            future.set_result(None)
+            return True
+        try:
+            self._loop.call_soon_threadsafe(self._complete)
+        except RuntimeError:
+            if self._loop.is_closed():
+                return False
+            raise
+        return True
+
+    def _complete(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def expire(self, queue: WaitQueue) -> None:
+        with mutex:
+            if self.done or self.future.done():
+                return
+            queue.discard(self)
+            self.done = True
+            self.value = TIMED_OUT
+        self.future.set_result(None)
+
+
+def new_waiter(what: str) -> GreenWaiter | ThreadWaiter:
+    """Return the waiter for whoever calls.
+
+    Args:
+        what: The call that wants to wait, for the error message.
+
+    Raises:
+        BlockingInLoopError: The caller is the loop greenlet.
+    """
+    current = getcurrent()
+    try:
+        return GreenWaiter(current, current._hub)  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
+    hub = hub_to_park_in(what)
+    return ThreadWaiter() if hub is None else GreenWaiter(current, hub)
+
+
+GiveBack = Callable[[Any], None]
+
+
+class WaitQueue(deque[Waiter]):
+    """The waiters of one primitive, first come, first served.
+
+    A method that waits does, under the mutex, either what it came for or
+    ``queue.append(waiter)``; leaves the mutex; and calls `wait` or `wait_async`.
+    """
+
+    __slots__ = ()
+
+    def wake_one(self, value: Any = None) -> bool:
+        """Wake the first waiter that can still be woken. The mutex is held.
+
+        Returns:
+            Whether there was one.
+        """
+        while self:
+            if self.popleft().wake(value):
+                return True
+        return False
+
+    def wake_all(self, value: Any = None) -> None:
+        """Wake every waiter. The mutex is held."""
+        while self:
+            self.popleft().wake(value)
+
+    def discard(self, waiter: Waiter) -> None:
+        """Take a waiter out, if it is in. The mutex is held."""
+        try:
+            self.remove(waiter)
+        except ValueError:
+            pass
+
+    def wait(
+        self,
+        waiter: GreenWaiter | ThreadWaiter,
+        timeout: float | None,
+        give_back: GiveBack | None,
+    ) -> Any:
+        """Wait as a green thread or OS thread.
+
+        Args:
+            waiter: The caller's, queued here.
+            timeout: Seconds, or None for as long as it takes.
+            give_back: Called under the mutex with the value that this waiter was woken
+                with, if an exception keeps the caller from using it.
+
+        Returns:
+            What `wake` passed, or `TIMED_OUT`.
+        """
+        try:
+            if timeout is None or timeout == math.inf:
+                return waiter.block()
+            return waiter.block_for(self, timeout)
+        except BaseException:
+            self._leave(waiter, give_back)
+            raise
+
+    async def wait_async(
+        self, waiter: TaskWaiter, timeout: float | None, give_back: GiveBack | None
+    ) -> Any:
+        """Wait as a coroutine; see `wait`."""
+        timer = None
+        if timeout is not None and timeout != math.inf:
+            timer = waiter._loop.call_later(timeout, waiter.expire, self)
+        try:
+            await waiter.future
+        except BaseException:
+            self._leave(waiter, give_back)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return waiter.value
+
+    def _leave(self, waiter: Waiter, give_back: GiveBack | None) -> None:
+        with mutex:
+            if not waiter.done:
+                waiter.done = True
+                self.discard(waiter)
+            elif give_back is not None and waiter.value is not TIMED_OUT:
+                give_back(waiter.value)
+
+
+def checked_timeout(timeout: float | None, what: str) -> float | None:
+    """Return a time limit as the primitives take it: None, or seconds >= 0.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative or not a number (nan).
+    """
+    if timeout is None:
+        return None
+    try:
+        good = timeout >= 0
+    except TypeError:
+        raise TypeError(
+            f"{what} takes a timeout in seconds or None, not {timeout!r}"
+        ) from None
+    if not good:
+        raise ValueError(
+            f"{what} takes a timeout of 0 seconds or more, or None to wait for as long "
+            f"as it takes, not {timeout!r}"
+        )
+    return timeout
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=mutex._at_fork_reinit)
