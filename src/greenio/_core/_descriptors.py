@@ -324,6 +324,10 @@ class DescriptorTable:
                 if blocking:
                     os_set_blocking(fd, True)
 
+    def knows(self, fd: int) -> bool:
+        """Whether anything of ours stands for this descriptor."""
+        return fd in self._readers or fd in self._writers
+
     def release_idle(self, fd: int) -> None:
         """Drop a descriptor's registrations that nobody waits on.
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -45,6 +46,9 @@ from ._timers import Timer
 # How long green threads may take over their `finally` blocks when their loop ends.
 SHUTDOWN_TIMEOUT = 5.0
 _POLL = 0.005
+
+# For whoever closes a descriptor: any hub may have a listener on it.
+all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 
 
 class Switchable(Protocol):
@@ -115,6 +119,7 @@ class Hub:
         else:
             # A guess, set right by the first drain: `getcurrent()` may be a portal.
             self.loop_greenlet = _root()
+        all_hubs.add(self)
 
     def __repr__(self) -> str:
         kind = "owned" if self.owned else "attached"

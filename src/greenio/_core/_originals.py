@@ -50,6 +50,8 @@ socket_class = socket.socket
 socketpair = socket.socketpair
 getaddrinfo = socket.getaddrinfo
 getnameinfo = socket.getnameinfo
+gethostbyaddr = socket.gethostbyaddr
+gethostbyname_ex = socket.gethostbyname_ex
 getdefaulttimeout = socket.getdefaulttimeout
 
 # TLS.

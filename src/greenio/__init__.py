@@ -1,0 +1,143 @@
+"""Green threads on asyncio.
+
+Blocking-style code and async/await code run side by side in one event loop, in one
+thread: `spawn`, `sleep`, pools, queues and sockets wait by letting the loop run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._core._bridge import await_ as await_
+from ._core._bridge import run_green as run_green
+from ._core._errors import BlockingInLoopError as BlockingInLoopError
+from ._core._errors import SimultaneousUseError as SimultaneousUseError
+from ._core._greenthread import GreenThread as GreenThread
+from ._core._greenthread import call_after_global as call_after_global
+from ._core._greenthread import exc_after as exc_after
+from ._core._greenthread import kill as kill
+from ._core._greenthread import sleep as sleep
+from ._core._greenthread import spawn as spawn
+from ._core._greenthread import spawn_after as spawn_after
+from ._core._greenthread import spawn_n as spawn_n
+from ._core._timeout import Timeout as Timeout
+from ._core._timeout import is_timeout as is_timeout
+from ._core._timeout import with_timeout as with_timeout
+from ._core._timeout import wrap_is_timeout as wrap_is_timeout
+from ._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from ._alias import install_as_eventlet as install_as_eventlet
+    from .convenience import StopServe as StopServe
+    from .convenience import connect as connect
+    from .convenience import listen as listen
+    from .convenience import serve as serve
+    from .convenience import wrap_ssl as wrap_ssl
+    from .event import Event as Event
+    from .greenpool import GreenPile as GreenPile
+    from .greenpool import GreenPool as GreenPool
+    from .patcher import import_patched as import_patched
+    from .patcher import monkey_patch as monkey_patch
+    from .queue import Queue as Queue
+    from .semaphore import BoundedSemaphore as BoundedSemaphore
+    from .semaphore import CappedSemaphore as CappedSemaphore
+    from .semaphore import Semaphore as Semaphore
+
+TimeoutError = Timeout  # noqa: A001 - eventlet's name for it
+
+# Loaded when first asked for, so that `import greenio` stays quick, and so that none of
+# them can be half-imported by another.
+_LAZY = {
+    "BoundedSemaphore": "semaphore",
+    "CappedSemaphore": "semaphore",
+    "Event": "event",
+    "GreenPile": "greenpool",
+    "GreenPool": "greenpool",
+    "Queue": "queue",
+    "Semaphore": "semaphore",
+    "StopServe": "convenience",
+    "connect": "convenience",
+    "import_patched": "patcher",
+    "install_as_eventlet": "_alias",
+    "iwait": "greenthread",
+    "joinall": "greenthread",
+    "listen": "convenience",
+    "monkey_patch": "patcher",
+    "serve": "convenience",
+    "wait": "greenthread",
+    "wrap_ssl": "convenience",
+}
+_MODULES = frozenset(
+    {
+        "convenience",
+        "corolocal",
+        "event",
+        "green",
+        "greenio",
+        "greenpool",
+        "greenthread",
+        "hubs",
+        "lock",
+        "patcher",
+        "pools",
+        "queue",
+        "semaphore",
+        "timeout",
+    }
+)
+
+__all__ = [
+    "BlockingInLoopError",
+    "BoundedSemaphore",
+    "CappedSemaphore",
+    "Event",
+    "GreenPile",
+    "GreenPool",
+    "GreenThread",
+    "Queue",
+    "Semaphore",
+    "SimultaneousUseError",
+    "StopServe",
+    "Timeout",
+    "TimeoutError",
+    "__version__",
+    "await_",
+    "call_after_global",
+    "connect",
+    "exc_after",
+    "import_patched",
+    "install_as_eventlet",
+    "is_timeout",
+    "iwait",
+    "joinall",
+    "kill",
+    "listen",
+    "monkey_patch",
+    "run_green",
+    "serve",
+    "sleep",
+    "spawn",
+    "spawn_after",
+    "spawn_n",
+    "wait",
+    "with_timeout",
+    "wrap_is_timeout",
+    "wrap_ssl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is not None:
+        value = getattr(importlib.import_module(f".{module}", __name__), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_MODULES})

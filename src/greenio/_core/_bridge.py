@@ -1,0 +1,220 @@
+"""From green to async and back, in one loop.
+
+`await_` lets a green thread wait for anything awaitable; `run_green` lets a coroutine
+wait for a blocking-style function. Both keep the caller's contextvars context (the same
+Context object, so changes are seen on both sides), and both pass cancellation on and
+wait until it is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, ParamSpec, TypeVar
+
+from greenlet import GreenletExit, getcurrent
+
+from ._current import get_hub, hub_to_park_in
+from ._errors import BlockingInLoopError
+from ._greenthread import GreenThread, check_callable, kill
+from ._hub import Hub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
+    """Wait for something awaitable, in a green thread.
+
+    A coroutine runs as a Task of its own in the caller's context. If the caller is
+    killed or times out meanwhile, what it waits for is cancelled, and the exception
+    goes on when that cancellation is finished.
+
+    Args:
+        awaitable: A coroutine, a Task or Future of the caller's loop, a
+            `concurrent.futures.Future`, a GreenThread, or anything with ``__await__``.
+
+    Returns:
+        Its result; at once, without a switch, if that is there already.
+
+    Raises:
+        BaseException: Whatever it raises; `asyncio.CancelledError` if it is cancelled.
+        BlockingInLoopError: Called in the loop greenlet: a coroutine just awaits.
+        RuntimeError: It belongs to another loop.
+        TypeError: It is not awaitable.
+    """
+    if isinstance(awaitable, GreenThread):
+        return awaitable.wait()  # type: ignore[no-any-return]
+    if asyncio.isfuture(awaitable) and awaitable.done():
+        return awaitable.result()  # type: ignore[no-any-return]
+    if isinstance(awaitable, concurrent.futures.Future) and awaitable.done():
+        return awaitable.result()
+    try:
+        hub = hub_to_park_in("await_()") or get_hub()
+    except BlockingInLoopError:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise BlockingInLoopError("await_()") from None
+    future, after = _future_of(awaitable, hub)
+    current = getcurrent()
+    # The loop calls this in the loop greenlet, so it may switch at once; the future
+    # passed along tells this resume from any other.
+    future.add_done_callback(current.switch, context=hub.context)
+    try:
+        while hub.park() is not future:
+            pass
+    except BaseException:
+        _cancel_and_wait(future, hub)
+        raise
+    finally:
+        if after is not None:
+            after()
+    return future.result()  # type: ignore[no-any-return]
+
+
+def _future_of(
+    awaitable: Any, hub: Hub
+) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+    loop = hub.loop
+    if asyncio.isfuture(awaitable):
+        if awaitable.get_loop() is not loop:
+            raise RuntimeError(
+                f"{awaitable!r} belongs to another event loop than the caller; wait "
+                "for it there, or pass a concurrent.futures.Future from loop to loop "
+                "(asyncio.run_coroutine_threadsafe)"
+            )
+        return awaitable, None
+    if isinstance(awaitable, concurrent.futures.Future):
+        return asyncio.wrap_future(awaitable, loop=loop), None
+    if inspect.iscoroutine(awaitable):
+        coroutine = awaitable
+    elif isinstance(awaitable, Awaitable):
+        coroutine = _await(awaitable)
+    else:
+        raise TypeError(
+            "await_() takes a coroutine, a Future or another awaitable, not "
+            f"{awaitable!r}; a blocking function is just called"
+        )
+    return _task(coroutine, loop)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+if sys.version_info >= (3, 11):
+
+    def _task(
+        coroutine: Any, loop: asyncio.AbstractEventLoop
+    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+        context = getcurrent().gr_context
+        if context is not None and not _entered(context):
+            return asyncio.Task(coroutine, loop=loop, context=context), None
+        return _task_in_copy(coroutine, loop)
+
+else:  # pragma: no cover - 3.10
+
+    def _task(
+        coroutine: Any, loop: asyncio.AbstractEventLoop
+    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+        return _task_in_copy(coroutine, loop)
+
+
+def _entered(context: Context) -> bool:
+    """Whether the context is inside a `Context.run`, where no Task can enter it."""
+    try:
+        context.run(_nothing)
+    except RuntimeError:
+        return True
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
+def _task_in_copy(
+    coroutine: Any, loop: asyncio.AbstractEventLoop
+) -> tuple[asyncio.Future[Any], Callable[[], None]]:
+    """Run a coroutine in a copy of the context, and carry the changes back after it."""
+    contexts: list[Context] = []
+
+    async def carried() -> Any:
+        try:
+            return await coroutine
+        finally:
+            contexts.append(copy_context())
+
+    def carry_back() -> None:
+        for context in contexts:
+            for variable, value in context.items():
+                _set_if_changed(variable, value)
+
+    return asyncio.Task(carried(), loop=loop), carry_back
+
+
+def _set_if_changed(variable: ContextVar[Any], value: Any) -> None:
+    if variable.get(_nothing) is not value:
+        variable.set(value)
+
+
+def _cancel_and_wait(future: asyncio.Future[Any], hub: Hub) -> None:
+    future.cancel()
+    while not future.done():
+        try:
+            hub.park()
+        except BaseException:
+            # The first exception is the one that goes on; a cancellation that is under
+            # way is not abandoned for a second one.
+            future.cancel()
+    future.remove_done_callback(getcurrent().switch)
+    if not future.cancelled():
+        future.exception()
+
+
+async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking-style function in a green thread, and wait for it.
+
+    It runs in the caller's context. Cancelling the wait raises `CancelledError` inside
+    the function, where it waits, as it would in a coroutine.
+
+    Args:
+        func: The function.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        What the function returned.
+
+    Raises:
+        BaseException: Whatever it raised.
+        TypeError: `func` is a coroutine function, or cannot be called.
+    """
+    check_callable(func, "run_green")
+    if inspect.iscoroutinefunction(func):
+        raise TypeError(
+            f"run_green() takes a blocking-style function; {func!r} is a coroutine "
+            "function, which is awaited: await func(...)"
+        )
+    hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    thread.gr_context = getcurrent().gr_context
+    hub.wake(thread)
+    while not thread.dead:
+        try:
+            await thread._ended_async()
+        except asyncio.CancelledError as cancellation:
+            if not thread:
+                # Never started: nothing of it is to run.
+                kill(thread, cancellation)
+                raise
+            kill(thread, asyncio.CancelledError, *cancellation.args)
+    try:
+        return thread._outcome()  # type: ignore[no-any-return]
+    except GreenletExit:
+        raise asyncio.CancelledError(f"{thread!r} was killed") from None
+

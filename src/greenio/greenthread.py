@@ -1,0 +1,35 @@
+"""Green threads: spawn them, sleep, wait for them, end them."""
+
+from __future__ import annotations
+
+from greenlet import getcurrent as getcurrent
+
+from ._core._greenthread import GreenThread as GreenThread
+from ._core._greenthread import call_after_global as call_after_global
+from ._core._greenthread import call_after_local as call_after_local
+from ._core._greenthread import cancel as cancel
+from ._core._greenthread import exc_after as exc_after
+from ._core._greenthread import kill as kill
+from ._core._greenthread import sleep as sleep
+from ._core._greenthread import spawn as spawn
+from ._core._greenthread import spawn_after as spawn_after
+from ._core._greenthread import spawn_after_local as spawn_after_local
+from ._core._greenthread import spawn_n as spawn_n
+
+call_after = call_after_local
+
+__all__ = [
+    "GreenThread",
+    "call_after",
+    "call_after_global",
+    "call_after_local",
+    "cancel",
+    "exc_after",
+    "getcurrent",
+    "kill",
+    "sleep",
+    "spawn",
+    "spawn_after",
+    "spawn_after_local",
+    "spawn_n",
+]

@@ -1,0 +1,47 @@
+"""The hub of the running loop, and waiting for descriptors by number."""
+
+from __future__ import annotations
+
+from .._core._current import get_hub as get_hub
+from .._core._current import use_hub as use_hub
+from .._core._errors import HubClosedError as HubClosedError
+from .._core._errors import HubError as HubError
+from .._core._errors import IOClosed as IOClosed
+from .._core._hub import Hub as Hub
+from .._core._trampoline import notify_close as notify_close
+from .._core._trampoline import notify_opened as notify_opened
+from .._core._trampoline import trampoline as trampoline
+
+__all__ = [
+    "Hub",
+    "HubClosedError",
+    "HubError",
+    "IOClosed",
+    "builtin_hub_modules",
+    "builtin_hub_names",
+    "get_default_hub",
+    "get_hub",
+    "notify_close",
+    "notify_opened",
+    "trampoline",
+    "use_hub",
+]
+
+builtin_hub_names = ("asyncio", "uvloop")
+
+
+def get_default_hub() -> str:
+    """Return the name of the hub that is used when nobody asks for one."""
+    return "asyncio"
+
+
+def __getattr__(name: str) -> object:
+    if name == "builtin_hub_modules":
+        import asyncio
+
+        try:
+            import uvloop
+        except ImportError:
+            return (asyncio,)
+        return (asyncio, uvloop)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
