@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable, Generator
 from contextvars import copy_context
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -15,6 +14,7 @@ from ._current import get_hub, hub_to_park_in
 from ._errors import BlockingInLoopError, HubClosedError
 from ._hub import Hub, Throw
 from ._originals import get_ident, time_sleep
+from ._throwing import exception_from, fresh
 from ._timers import Timer
 from ._waiters import TaskWaiter, WaitQueue, mutex, new_waiter
 
@@ -132,7 +132,7 @@ class GreenThread(greenlet):
         if timer is not None:
             timer.cancel()
         if self._state == _PENDING:
-            self._end(_FAILED, None, _exception(throw_args))
+            self._end(_FAILED, None, exception_from(throw_args))
 
     # -- what others see -----------------------------------------------------------
 
@@ -223,7 +223,7 @@ class GreenThread(greenlet):
             unretrieved.retrieved()
         # Each raise starts from the traceback that the failure had, or the shared
         # exception would grow with every waiter.
-        raise _fresh(error)
+        raise fresh(error)
 
     def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
@@ -300,39 +300,6 @@ class _Unretrieved:
 
 def _name(func: Any) -> str:
     return getattr(func, "__qualname__", None) or repr(func)
-
-
-def _fresh(error: BaseException) -> BaseException:
-    """The same exception, with the traceback that its failure had."""
-    try:
-        original = error.__greenio_traceback__  # type: ignore[attr-defined]
-    except AttributeError:
-        original = error.__traceback__
-        try:
-            error.__greenio_traceback__ = original  # type: ignore[attr-defined]
-        except AttributeError:
-            return error
-    return error.with_traceback(original)
-
-
-def _exception(throw_args: tuple[Any, ...]) -> BaseException:
-    """The exception that `greenlet.throw(*throw_args)` would raise."""
-    if not throw_args:
-        return GreenletExit()
-    kind = throw_args[0]
-    value = throw_args[1] if len(throw_args) > 1 else None
-    traceback: TracebackType | None = throw_args[2] if len(throw_args) > 2 else None
-    if isinstance(kind, BaseException):
-        error = kind
-    elif isinstance(value, BaseException):
-        error = value
-    elif value is None:
-        error = kind()
-    elif isinstance(value, tuple):
-        error = kind(*value)
-    else:
-        error = kind(value)
-    return error if traceback is None else error.with_traceback(traceback)
 
 
 def check_callable(func: Any, what: str) -> None:
@@ -532,7 +499,7 @@ def kill(g: greenlet, *throw_args: Any) -> None:
         return
     current = getcurrent()
     if g is current:
-        raise _exception(throw_args)
+        raise exception_from(throw_args)
     hub: Hub = getattr(g, "_hub", None) or get_hub()
     args = throw_args or (GreenletExit,)
     if get_ident() != hub.thread_id:
