@@ -1,0 +1,46 @@
+"""Exceptions as they travel: in throw arguments, and raised more than once."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from greenlet import GreenletExit
+
+
+def fresh(error: BaseException) -> BaseException:
+    """Return the same exception, with the traceback that its failure had.
+
+    An exception that is raised again for every waiter would otherwise grow by the
+    frames of each of them, and keep their locals alive.
+    """
+    try:
+        original = error.__greenio_traceback__  # type: ignore[attr-defined]
+    except AttributeError:
+        original = error.__traceback__
+        try:
+            error.__greenio_traceback__ = original  # type: ignore[attr-defined]
+        except AttributeError:
+            return error
+    return error.with_traceback(original)
+
+
+def exception_from(throw_args: tuple[Any, ...]) -> BaseException:
+    """Return the exception that `greenlet.throw(*throw_args)` would raise."""
+    if not throw_args:
+        return GreenletExit()
+    kind = throw_args[0]
+    value = throw_args[1] if len(throw_args) > 1 else None
+    traceback: TracebackType | None = throw_args[2] if len(throw_args) > 2 else None
+    error: BaseException
+    if isinstance(kind, BaseException):
+        error = kind
+    elif isinstance(value, BaseException):
+        error = value
+    elif value is None:
+        error = kind()
+    elif isinstance(value, tuple):
+        error = kind(*value)
+    else:
+        error = kind(value)
+    return error if traceback is None else error.with_traceback(traceback)
