@@ -4,6 +4,8 @@
     ├── RuntimeError
     │   ├── BlockingInLoopError     you blocked where only `await` may wait
     │   └── SimultaneousUseError    two green threads wait on one descriptor
+    ├── AssertionError
+    │   └── AlreadySentError        an event was sent twice without a reset
     ├── HubError                    a hub could not be chosen, made or used
     │   └── HubClosedError          the loop behind a green thread is gone
     └── OSError
@@ -38,6 +40,16 @@ class BlockingInLoopError(RuntimeError):
 
 class SimultaneousUseError(RuntimeError):
     """Two green threads wait for the same event of the same descriptor."""
+
+
+class AlreadySentError(AssertionError):
+    """An `Event` was sent twice; an AssertionError, as eventlet raises."""
+
+    def __init__(self, what: str = "the event") -> None:
+        super().__init__(
+            f"{what} was sent already; call reset() before sending again, or make a "
+            "new Event"
+        )
 
 
 class HubError(Exception):

@@ -16,7 +16,7 @@ from ._hub import Hub, Throw
 from ._originals import get_ident, time_sleep
 from ._throwing import exception_from, fresh
 from ._timers import Timer
-from ._waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from ._waiters import TaskWaiter, Waiter, mutex, new_waiter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,14 +58,14 @@ class GreenThread(greenlet):
         self._hub = hub
         self._call: Any = (func, args, kwargs)
         self._state = _PENDING
-        self._watchers: WaitQueue | None = None
+        self._watchers: list[Waiter] | None = None
         self._links: list[tuple[Any, ...]] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
 
     def _describe(self) -> str:
-        if self._state != _PENDING:
+        if self._state is not _PENDING:
             return self._state
         if self._call is not None:
             return f"{_name(self._call[0])}, not started"
@@ -110,7 +110,9 @@ class GreenThread(greenlet):
             links = self._links
             self._watchers = self._links = None
             if watchers:
-                watchers.wake_all()
+                for watcher in watchers:
+                    watcher.wake_now()
+                watchers.clear()
             elif error is not None and not isinstance(error, _QUIET):
                 self._unretrieved = _Unretrieved(self._hub, repr(self), error)
         if links:
@@ -131,7 +133,7 @@ class GreenThread(greenlet):
         timer = getattr(self, "_timer", None)
         if timer is not None:
             timer.cancel()
-        if self._state == _PENDING:
+        if self._state is _PENDING:
             self._end(_FAILED, None, exception_from(throw_args))
 
     # -- what others see -----------------------------------------------------------
@@ -139,7 +141,7 @@ class GreenThread(greenlet):
     @property
     def dead(self) -> bool:
         """Whether it has ended: returned, failed, or was killed."""
-        return self._state != _PENDING or bool(greenlet.dead.__get__(self))
+        return self._state is not _PENDING or bool(greenlet.dead.__get__(self))
 
     def wait(self) -> Any:
         """Wait until the green thread ends.
@@ -153,23 +155,25 @@ class GreenThread(greenlet):
             BlockingInLoopError: Called in the loop greenlet before it ended; use
                 ``await green_thread`` there.
         """
-        if self._state == _PENDING:
+        if self._state is _PENDING:
             if getcurrent() is self:
                 raise RuntimeError(
                     "a green thread cannot wait for itself; wait for it from another "
                     "one, or use link() to be told when it ends"
                 )
             with mutex:
-                if self._state == _PENDING:
-                    waiter = new_waiter("GreenThread.wait()")
-                    watchers = self._watchers
-                    if watchers is None:
-                        watchers = self._watchers = WaitQueue()
-                    watchers.append(waiter)
-                else:
-                    waiter = None
-            if waiter is not None:
-                watchers.wait(waiter, None, None)
+                if self._state is not _PENDING:  # by another OS thread
+                    return self._outcome()
+                waiter = new_waiter("GreenThread.wait()")
+                watchers = self._watchers
+                if watchers is None:
+                    self._watchers = watchers = []
+                watchers.append(waiter)
+            try:
+                waiter.block()
+            except BaseException:
+                self._forget(waiter)
+                raise
         return self._outcome()
 
     async def wait_async(self) -> Any:
@@ -184,12 +188,12 @@ class GreenThread(greenlet):
             asyncio.CancelledError: The green thread was killed.
             BaseException: Whatever else its function raised.
         """
-        if self._state == _PENDING:
+        if self._state is _PENDING:
             try:
                 await self._ended_async()
             except asyncio.CancelledError:
                 self.kill()
-                while self._state == _PENDING:
+                while self._state is _PENDING:
                     # A second cancellation does not abandon the finally blocks either.
                     try:
                         await self._ended_async()
@@ -205,14 +209,22 @@ class GreenThread(greenlet):
 
     async def _ended_async(self) -> None:
         with mutex:
-            if self._state != _PENDING:
+            if self._state is not _PENDING:
                 return
             waiter = TaskWaiter()
             if self._watchers is None:
-                self._watchers = WaitQueue()
-            watchers = self._watchers
-            watchers.append(waiter)
-        await watchers.wait_async(waiter, None, None)
+                self._watchers = []
+            self._watchers.append(waiter)
+        try:
+            await waiter.future
+        except BaseException:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: Waiter) -> None:
+        with mutex:
+            if self._watchers and waiter in self._watchers:
+                self._watchers.remove(waiter)
 
     def _outcome(self) -> Any:
         error = self._error
@@ -231,7 +243,7 @@ class GreenThread(greenlet):
         It is called in the ending green thread, or at once if that has ended already.
         """
         with mutex:
-            if self._state == _PENDING:
+            if self._state is _PENDING:
                 if self._links is None:
                     self._links = []
                 self._links.append((func, args, kwargs))
@@ -265,7 +277,7 @@ class GreenThread(greenlet):
         self._timer = None
         if spawner is not None and spawner.dead:
             self._kill_unstarted(())
-        elif self._state == _PENDING:
+        elif self._state is _PENDING:
             self.switch()
 
 
@@ -442,17 +454,26 @@ def sleep(seconds: float = 0) -> None:
     if seconds == 0:
         # Hub.wake and Hub.park, written out: this is the hottest path there is.
         ready = hub.ready
-        if not ready:
-            hub.schedule_drain()
-        ready.append(current)
         batch = hub.batch
-        if batch:
-            successor = batch.popleft()
-            if successor:
-                successor.switch()
-                return
-            batch.appendleft(successor)
-        hub.loop_greenlet.switch()
+        if ready or batch or hub.lone:
+            if not ready:
+                hub.schedule_drain()
+            ready.append(current)
+            if batch:
+                successor = batch.popleft()
+                if successor:
+                    successor.switch()
+                    return
+                batch.appendleft(successor)
+            hub.loop_greenlet.switch()
+            return
+        # Nobody else is ready: a turn of the loop without the run queue is enough.
+        hub.lone = True
+        try:
+            hub.call_soon(current.switch)
+            hub.loop_greenlet.switch()
+        finally:
+            hub.lone = False
         return
     check_seconds(seconds, "sleep")
     hub.timers += 1

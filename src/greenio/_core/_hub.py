@@ -14,6 +14,9 @@ The rules of this module:
   those are exactly the true ones (`bool(greenlet)`). Whatever is false in the batch is
   the loop greenlet's to run: a first start, a `Throw`, a greenlet that died
   meanwhile (switching to that one comes straight back).
+* A green thread that ends wakes those who wait for it in the batch that is being
+  drained, if one is: the end of a thread can happen only once, so this cannot keep the
+  loop from its turn, and `spawn(f).wait()` takes one turn of the loop, not two.
 * A resume says "look again", not "your wait is over": a greenlet that was woken and
   thrown into in one turn is resumed once too often. Whoever parks checks its own
   condition and parks again.
@@ -101,6 +104,9 @@ class Hub:
         self.thread_id = get_ident()
         self.ready: deque[Switchable] = deque()
         self.batch: deque[Switchable] = deque()
+        self.draining = False
+        # A green thread yields with nobody else ready; see `sleep`.
+        self.lone = False
         # Callbacks of ours run in this context; without it the loop would copy the
         # caller's for each of them.
         self.context = Context()
@@ -135,6 +141,18 @@ class Hub:
             self.schedule_drain()
         ready.append(target)
 
+    def wake_now(self, target: Switchable) -> None:
+        """Resume a greenlet in this turn if a batch is being drained, else the next.
+
+        Only for events that happen once per green thread; anything that can be
+        repeated would let two green threads wake each other for ever while the loop
+        waits.
+        """
+        if self.draining:
+            self.batch.append(target)
+        else:
+            self.wake(target)
+
     def wake_threadsafe(self, target: Switchable) -> bool:
         """Resume a greenlet, from any OS thread.
 
@@ -160,14 +178,18 @@ class Hub:
             raise
         return True
 
-    def schedule_drain(self) -> None:
-        """Have the loop drain the run queue in its next turn."""
+    def call_soon(self, callback: Callable[[], Any]) -> None:
+        """Call a function in the loop greenlet, in the next turn of the loop."""
         try:
-            self._call_soon(self._drain_callback, context=self.context)
+            self._call_soon(callback, context=self.context)
         except RuntimeError:
             if self.loop.is_closed():
                 raise HubClosedError(repr(self)) from None
             raise
+
+    def schedule_drain(self) -> None:
+        """Have the loop drain the run queue in its next turn."""
+        self.call_soon(self._drain_callback)
 
     def _drain(self) -> None:
         current = getcurrent()
@@ -176,10 +198,12 @@ class Hub:
         batch = self.ready
         self.ready = self.batch
         self.batch = batch
+        self.draining = True
         try:
             while batch:
                 batch.popleft().switch()
         finally:
+            self.draining = False
             if batch:
                 # KeyboardInterrupt or SystemExit is on its way through: the others
                 # keep their turn.
@@ -387,6 +411,28 @@ class Hub:
             loop.close()
         self.closed = True
         self._signals.close()
+
+    def abort(self, wait: bool = False) -> None:
+        """End an owned hub before its time.
+
+        Every green thread gets GreenletExit, and the loop is closed. Called elsewhere
+        than in the main greenlet, what that one waits for raises HubClosedError, and it
+        does the rest.
+
+        Args:
+            wait: Accepted for eventlet's sake; in the main greenlet the hub has always
+                ended on return.
+
+        Raises:
+            RuntimeError: The hub is attached to somebody else's loop.
+        """
+        main = self.main
+        if main is None:
+            raise RuntimeError(f"{self!r} is attached: whoever runs its loop ends it")
+        if getcurrent() is main:
+            self.close()
+        else:
+            self.wake(Throw(main, (HubClosedError(repr(self)),)))
 
     def _run_to_the_end(self) -> None:
         done = False

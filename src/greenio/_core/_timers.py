@@ -26,7 +26,7 @@ class Timer:
         local_to: A greenlet; the call is dropped if it has ended by then.
     """
 
-    __slots__ = ("_call", "_handle", "_hub", "_local_to", "called")
+    __slots__ = ("_call", "_context", "_handle", "_hub", "_local_to", "called")
 
     def __init__(
         self,
@@ -42,9 +42,16 @@ class Timer:
         self._call = (callback, args, kwargs or {})
         self._local_to = local_to
         self.called = False
-        self._handle: asyncio.TimerHandle = hub.loop.call_later(
-            seconds, self._fire, context=copy_context()
-        )
+        self._context = copy_context()
+        self._handle: asyncio.TimerHandle | None = None
+        if seconds > 0:
+            self._handle = hub.loop.call_later(
+                seconds, self._fire, context=self._context
+            )
+        else:
+            # Due now: in turn with the green threads that are ready, which the loop's
+            # own timers would not keep.
+            hub.wake(_Due(self))
         hub.timers += 1
 
     def __repr__(self) -> str:
@@ -61,7 +68,8 @@ class Timer:
         if self._call is not None:
             self._call = None
             self._hub.timers -= 1
-            self._handle.cancel()
+            if self._handle is not None:
+                self._handle.cancel()
 
     def _fire(self) -> None:
         call = self._call
@@ -74,3 +82,24 @@ class Timer:
         self.called = True
         callback, args, kwargs = call
         callback(*args, **kwargs)
+
+
+class _Due:
+    """A run-queue entry for a timer that is due; false, so the loop greenlet runs it."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        timer = self._timer
+        try:
+            timer._context.run(timer._fire)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            timer._hub.report(f"the callback of {timer!r} failed", exc)

@@ -18,6 +18,8 @@ Rules:
   has one thing to put right.
 * Leaving a wait queue and being done are one step under the mutex. So a waiter is
   either still queued or was woken, never in between.
+* A waiter that could not be woken any more was given nothing: its value is then
+  `TIMED_OUT` too, so that the owner's end does not give anything back.
 * A time limit is a wake like any other, with the value `TIMED_OUT`.
 * An exception (kill, Timeout, cancellation, KeyboardInterrupt) may arrive when the
   wake is already given. What was given is then passed on by `give_back`: no item,
@@ -37,6 +39,7 @@ from typing import Any, Final
 from greenlet import getcurrent, greenlet
 
 from ._current import hub_to_park_in
+from ._errors import HubClosedError
 from ._hub import Hub
 from ._originals import RLock, allocate_lock, get_ident
 
@@ -52,7 +55,10 @@ TIMED_OUT: Final = _TimedOut()
 
 
 class Waiter:
-    """Somebody who waits: woken once, with a value."""
+    """Somebody who waits: woken once, with a value.
+
+    Until then `value` is free for what the owner offers, such as the item to put.
+    """
 
     __slots__ = ("done", "value")
 
@@ -67,6 +73,11 @@ class Waiter:
             loop is closed): somebody else should have the value.
         """
         raise NotImplementedError
+
+
+    def wake_now(self, value: Any = None) -> bool:
+        """`wake`, in this turn of the loop if possible; see `Hub.wake_now`."""
+        return self.wake(value)
 
 
 class GreenWaiter(Waiter):
@@ -84,11 +95,27 @@ class GreenWaiter(Waiter):
         self.value = value
         hub = self._hub
         if get_ident() != hub.thread_id:
-            return hub.call_threadsafe(hub.wake, self._greenlet)
+            if hub.call_threadsafe(hub.wake, self._greenlet):
+                return True
+            self.value = TIMED_OUT
+            return False
         ready = hub.ready
         if not ready:
-            hub.schedule_drain()
+            try:
+                hub.schedule_drain()
+            except HubClosedError:
+                self.value = TIMED_OUT
+                return False
         ready.append(self._greenlet)
+        return True
+
+    def wake_now(self, value: Any = None) -> bool:
+        hub = self._hub
+        if get_ident() != hub.thread_id:
+            return self.wake(value)
+        self.done = True
+        self.value = value
+        hub.wake_now(self._greenlet)
         return True
 
     def block(self) -> Any:
@@ -111,9 +138,9 @@ class GreenWaiter(Waiter):
         with mutex:
             if self.done:
                 return
-            queue.discard(self)
             self.done = True
             self.value = TIMED_OUT
+            queue.discard(self)
         self._greenlet.switch()
 
 
@@ -141,9 +168,9 @@ class ThreadWaiter(Waiter):
         if not self._lock.acquire(timeout=min(seconds, _LONGEST_NATIVE_WAIT)):
             with mutex:
                 if not self.done:
-                    queue.discard(self)
                     self.done = True
                     self.value = TIMED_OUT
+                    queue.discard(self)
         return self.value
 
 
@@ -165,10 +192,11 @@ class TaskWaiter(Waiter):
 
     def wake(self, value: Any = None) -> bool:
         future = self.future
+        self.done = True
         if future.done():
             # Cancelled, but its coroutine has not run yet to leave the queue.
+            self.value = TIMED_OUT
             return False
-        self.done = True
         self.value = value
         if get_ident() == self._thread_id and _get_running_loop() is self._loop:
             future.set_result(None)
@@ -177,6 +205,7 @@ class TaskWaiter(Waiter):
             self._loop.call_soon_threadsafe(self._complete)
         except RuntimeError:
             if self._loop.is_closed():
+                self.value = TIMED_OUT
                 return False
             raise
         return True
@@ -189,9 +218,9 @@ class TaskWaiter(Waiter):
         with mutex:
             if self.done or self.future.done():
                 return
-            queue.discard(self)
             self.done = True
             self.value = TIMED_OUT
+            queue.discard(self)
         self.future.set_result(None)
 
 
@@ -221,9 +250,26 @@ class WaitQueue(deque[Waiter]):
 
     A method that waits does, under the mutex, either what it came for or
     ``queue.append(waiter)``; leaves the mutex; and calls `wait` or `wait_async`.
+
+    Whoever leaves from the middle (a time limit, a kill) stays as a husk and is swept
+    out later: searching a deque costs microseconds per hundred waiters, which
+    thousands of waiters with time limits would pay each. The first entry is never a
+    husk, so a queue is true if and only if somebody waits.
     """
 
-    __slots__ = ()
+    husks = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self) - self.husks
+
+    def pop_first(self) -> Waiter:
+        """Take out the first waiter; the caller wakes it. The mutex is held."""
+        waiter = self.popleft()
+        if self.husks:
+            self._trim()
+        return waiter
 
     def wake_one(self, value: Any = None) -> bool:
         """Wake the first waiter that can still be woken. The mutex is held.
@@ -232,21 +278,45 @@ class WaitQueue(deque[Waiter]):
             Whether there was one.
         """
         while self:
-            if self.popleft().wake(value):
+            waiter = self.popleft()
+            if self.husks:
+                self._trim()
+            if waiter.wake(value):
                 return True
         return False
 
     def wake_all(self, value: Any = None) -> None:
         """Wake every waiter. The mutex is held."""
         while self:
-            self.popleft().wake(value)
+            self.pop_first().wake(value)
 
     def discard(self, waiter: Waiter) -> None:
-        """Take a waiter out, if it is in. The mutex is held."""
-        try:
-            self.remove(waiter)
-        except ValueError:
-            pass
+        """Take out a waiter that has just become done. The mutex is held."""
+        if self[0] is waiter:
+            self.pop_first()
+        elif self[-1] is waiter:
+            self.pop()
+        else:
+            self.husks += 1
+            if self.husks > 16 and self.husks * 2 > len(self):
+                self._sweep()
+
+    def _trim(self) -> None:
+        while self and self[0].done:
+            self.popleft()
+            self.husks -= 1
+
+    def _sweep(self) -> None:
+        # Turned over in place: a finalizer that wakes somebody meanwhile finds a queue
+        # that is out of order for once, and not one that is about to be overwritten.
+        for _ in range(len(self)):
+            if not self:
+                return
+            waiter = self.popleft()
+            if waiter.done:
+                self.husks -= 1
+            else:
+                self.append(waiter)
 
     def wait(
         self,
@@ -294,6 +364,7 @@ class WaitQueue(deque[Waiter]):
         with mutex:
             if not waiter.done:
                 waiter.done = True
+                waiter.value = TIMED_OUT
                 self.discard(waiter)
             elif give_back is not None and waiter.value is not TIMED_OUT:
                 give_back(waiter.value)
