@@ -74,7 +74,6 @@ class Waiter:
         """
         raise NotImplementedError
 
-
     def wake_now(self, value: Any = None) -> bool:
         """`wake`, in this turn of the loop if possible; see `Hub.wake_now`."""
         return self.wake(value)
@@ -393,5 +392,23 @@ def checked_timeout(timeout: float | None, what: str) -> float | None:
     return timeout
 
 
+def acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
+    """Return the time limit that the arguments of an `acquire` ask for.
+
+    As in `threading`: -1 means for as long as it takes, like None.
+
+    Raises:
+        TypeError: `timeout` is not a number.
+        ValueError: It is negative otherwise, or was given with ``blocking=False``.
+    """
+    if timeout == -1:
+        timeout = None
+    if not blocking:
+        if timeout is not None:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        return 0
+    return checked_timeout(timeout, "acquire()")
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=mutex._at_fork_reinit)
+    os.register_at_fork(after_in_child=mutex._at_fork_reinit)  # type: ignore[attr-defined]
