@@ -12,7 +12,7 @@ import asyncio
 import concurrent.futures
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
@@ -90,6 +90,7 @@ def _future_of(
         return awaitable, None
     if isinstance(awaitable, concurrent.futures.Future):
         return asyncio.wrap_future(awaitable, loop=loop), None
+    coroutine: Coroutine[Any, Any, Any]
     if inspect.iscoroutine(awaitable):
         coroutine = awaitable
     elif isinstance(awaitable, Awaitable):

@@ -274,7 +274,7 @@ class GreenThread(greenlet):
         cancel(self, *throw_args)
 
     def _start_later(self, spawner: greenlet | None) -> None:
-        self._timer = None
+        self._timer: Timer | None = None
         if spawner is not None and spawner.dead:
             self._kill_unstarted(())
         elif self._state is _PENDING:
@@ -470,7 +470,7 @@ def sleep(seconds: float = 0) -> None:
         # Nobody else is ready: a turn of the loop without the run queue is enough.
         hub.lone = True
         try:
-            hub.call_soon(current.switch)
+            hub.loop_call_soon(current.switch, context=hub.context)
             hub.loop_greenlet.switch()
         finally:
             hub.lone = False

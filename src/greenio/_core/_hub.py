@@ -112,7 +112,7 @@ class Hub:
         self.context = Context()
         self.timers = 0
         self.descriptors = DescriptorTable(self)
-        self._call_soon = loop.call_soon
+        self.loop_call_soon = loop.call_soon
         self._drain_callback = self._drain
         self._supervisor: asyncio.Task[None] | None = None
         self._signals = SignalWakeup(loop)
@@ -178,18 +178,18 @@ class Hub:
             raise
         return True
 
-    def call_soon(self, callback: Callable[[], Any]) -> None:
-        """Call a function in the loop greenlet, in the next turn of the loop."""
+    def schedule_drain(self) -> None:
+        """Have the loop drain the run queue in its next turn.
+
+        Raises:
+            HubClosedError: The loop is closed.
+        """
         try:
-            self._call_soon(callback, context=self.context)
+            self.loop_call_soon(self._drain_callback, context=self.context)
         except RuntimeError:
             if self.loop.is_closed():
                 raise HubClosedError(repr(self)) from None
             raise
-
-    def schedule_drain(self) -> None:
-        """Have the loop drain the run queue in its next turn."""
-        self.call_soon(self._drain_callback)
 
     def _drain(self) -> None:
         current = getcurrent()
