@@ -72,6 +72,7 @@ _MODULES = frozenset(
     {
         "convenience",
         "corolocal",
+        "debug",
         "event",
         "green",
         "greenio",
