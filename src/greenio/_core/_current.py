@@ -124,6 +124,8 @@ def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
         for known in [known for known in _attached if known.is_closed()]:
             _attached.pop(known).closed = True
         hub = _attached[loop] = Hub(loop, owned=False)
+        # The first drain finds out which greenlet runs the loop.
+        hub.schedule_drain()
     if hub._supervisor is None:
         hub.supervise()
     return hub
