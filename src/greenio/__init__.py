@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from greenlet import getcurrent as getcurrent
+
 from ._core._bridge import await_ as await_
 from ._core._bridge import run_green as run_green
 from ._core._errors import BlockingInLoopError as BlockingInLoopError
@@ -84,6 +86,7 @@ _MODULES = frozenset(
         "pools",
         "queue",
         "semaphore",
+        "support",
         "timeout",
     }
 )
@@ -107,6 +110,7 @@ __all__ = [
     "call_after_global",
     "connect",
     "exc_after",
+    "getcurrent",
     "import_patched",
     "install_as_eventlet",
     "is_timeout",
@@ -132,6 +136,8 @@ def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
     if module is not None:
         value = getattr(importlib.import_module(f".{module}", __name__), name)
+    elif name == "greenlet":
+        value = importlib.import_module("greenlet")
     elif name in _MODULES:
         value = importlib.import_module(f".{name}", __name__)
     else:

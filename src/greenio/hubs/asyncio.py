@@ -1,0 +1,12 @@
+"""eventlet's name for the hub on asyncio: here, every hub is one."""
+
+from __future__ import annotations
+
+from .._core._hub import Hub as Hub
+
+__all__ = ["Hub", "is_available"]
+
+
+def is_available() -> bool:
+    """Whether this hub can be used: always."""
+    return True
