@@ -23,6 +23,9 @@ from ._core._greenthread import sleep as sleep
 from ._core._greenthread import spawn as spawn
 from ._core._greenthread import spawn_after as spawn_after
 from ._core._greenthread import spawn_n as spawn_n
+from ._core._portal import has_portal as has_portal
+from ._core._portal import portal as portal
+from ._core._portal import portal_task_factory as portal_task_factory
 from ._core._timeout import Timeout as Timeout
 from ._core._timeout import is_timeout as is_timeout
 from ._core._timeout import with_timeout as with_timeout
@@ -111,6 +114,7 @@ __all__ = [
     "connect",
     "exc_after",
     "getcurrent",
+    "has_portal",
     "import_patched",
     "install_as_eventlet",
     "is_timeout",
@@ -119,6 +123,8 @@ __all__ = [
     "kill",
     "listen",
     "monkey_patch",
+    "portal",
+    "portal_task_factory",
     "run_green",
     "serve",
     "sleep",

@@ -22,6 +22,7 @@ from ._current import get_hub, hub_to_park_in
 from ._errors import BlockingInLoopError
 from ._greenthread import GreenThread, check_callable, kill
 from ._hub import Hub
+from ._portal import current_portal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +48,11 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         RuntimeError: It belongs to another loop.
         TypeError: It is not awaitable.
     """
+    portal = current_portal()
+    if portal is not None:
+        if isinstance(awaitable, concurrent.futures.Future):
+            awaitable = asyncio.wrap_future(awaitable)
+        return portal.await_(awaitable)
     if isinstance(awaitable, GreenThread):
         return awaitable.wait()  # type: ignore[no-any-return]
     if asyncio.isfuture(awaitable) and awaitable.done():

@@ -96,6 +96,9 @@ def hub_to_park_in(what: str) -> Hub | None:
         return current._hub  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
         pass
+    parking_hub = getattr(current, "parking_hub", None)
+    if parking_hub is not None:
+        return parking_hub  # type: ignore[no-any-return]
     loop = _get_running_loop()
     if loop is None:
         owned = _state.owned

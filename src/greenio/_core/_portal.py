@@ -1,0 +1,300 @@
+"""Portals: a Task whose coroutine may call blocking-style functions.
+
+The coroutine runs inside a greenlet, the `Portal`. What it awaits is handed up to the
+Task as ever: each future that the coroutine yields is switched to the Task's step,
+which yields it to the loop. A blocking-style call inside parks the portal by handing
+up a future of ours; waking the portal completes that future. So every resume goes
+through the Task's own step: `asyncio.current_task()`, cancellation, `asyncio.timeout`
+and anyio's scopes stay right, and only this Task waits.
+
+To whatever parks, a portal looks like a green thread whose hub (`PortalHub`) parks
+differently:
+
+* `Portal.switch` and `Portal.throw`, which wakers call in the loop greenlet, complete
+  the future instead of switching.
+* What a portal puts on the run queue is false, so only the loop greenlet runs it.
+* Everything else of the hub is the real one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import coroutine as _generator_coroutine
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from ._current import get_hub
+from ._throwing import exception_from
+
+if TYPE_CHECKING:
+    from ._hub import Hub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_switch = greenlet.switch
+_throw = greenlet.throw
+
+
+class _Resume:
+    """A portal's entry in the run queue; false, so the loop greenlet runs it."""
+
+    __slots__ = ("_portal",)
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        self._portal.switch()
+
+
+class _ReadyView:
+    """The hub's run queue, as a portal sees it."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __bool__(self) -> bool:
+        return bool(self._hub.ready)
+
+    def append(self, portal: Portal) -> None:
+        self._hub.ready.append(_Resume(portal))
+
+
+class PortalHub:
+    """The hub as a portal sees it: it parks by handing a future up to the Task."""
+
+    __slots__ = ("_hub", "_portal", "ready")
+
+    batch = ()
+    # The shortcut of `sleep` switches to the loop greenlet, which a portal never does.
+    lone = True
+
+    def __init__(self, hub: Hub, portal: Portal) -> None:
+        self._hub = hub
+        self._portal = portal
+        self.ready = _ReadyView(hub)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hub, name)
+
+    @property
+    def timers(self) -> int:
+        return self._hub.timers
+
+    @timers.setter
+    def timers(self, value: int) -> None:
+        self._hub.timers = value
+
+    @property
+    def loop_greenlet(self) -> PortalHub:
+        return self
+
+    def wake(self, target: Any) -> None:
+        if target is self._portal:
+            target = _Resume(target)
+        self._hub.wake(target)
+
+    def wake_now(self, target: Any) -> None:
+        self.wake(target)
+
+    def park(self) -> Any:
+        return self._portal.park()
+
+    switch = park
+
+
+class Portal(greenlet):
+    """The greenlet that a Task runs a coroutine in."""
+
+    __slots__ = ("_future", "_task", "parking_hub", "pending")
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(_run_in_portal, getcurrent())
+        self.parking_hub = PortalHub(hub, self)
+        self.pending: BaseException | None = None
+        self._future: asyncio.Future[Any] | None = None
+        self._task = asyncio.current_task(hub.loop)
+
+    # -- called by wakers, in the loop greenlet --------------------------------------
+
+    def switch(self, *args: Any) -> None:
+        """Resume what is parked in the portal, in the Task's next step."""
+        future = self._future
+        if future is not None and not future.done():
+            if len(args) == 1:
+                future.set_result(args[0])
+            else:
+                future.set_result(args)
+
+    def throw(self, *args: Any) -> None:
+        """Raise an exception where the portal waits, in the Task's next step."""
+        future = self._future
+        error = exception_from(args)
+        if future is None:
+            # It awaits something of the user's: only a cancellation reaches it there.
+            if self._task is not None and self.pending is None:
+                self.pending = error
+                self._task.cancel()
+        elif not future.done():
+            future.set_exception(_Thrown(error))
+            # Never "was never retrieved": the step that comes retrieves it, unless the
+            # Task is cancelled in the same turn.
+            future.exception()
+
+    def translated(self, error: BaseException) -> BaseException:
+        """Return what a step is to raise: the cancellation, or what asked for it."""
+        pending = self.pending
+        if pending is None or not isinstance(error, asyncio.CancelledError):
+            return error
+        self.pending = None
+        if self._task is not None and sys.version_info >= (3, 11):
+            self._task.uncancel()
+        return pending
+
+    # -- called inside the portal ----------------------------------------------------
+
+    def park(self) -> Any:
+        """Let the Task wait until somebody resumes the portal."""
+        future = self.parking_hub.loop.create_future()
+        self._future = future
+        try:
+            return self.await_(future)
+        except _Thrown as thrown:
+            raise thrown.error from None
+        finally:
+            self._future = None
+
+    def await_(self, awaitable: Awaitable[T]) -> T:
+        """Drive an awaitable as a part of the Task, from a plain function."""
+        steps: Any = (
+            awaitable if asyncio.iscoroutine(awaitable) else awaitable.__await__()
+        )
+        to_step = self.parent.switch
+        try:
+            yielded = steps.send(None)
+            while True:
+                try:
+                    to_step(yielded)
+                except BaseException as exc:
+                    yielded = steps.throw(exc)
+                else:
+                    yielded = steps.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+class _Thrown(Exception):  # noqa: N818 - a carrier, not an error
+    """Carries any exception, BaseExceptions too, through a future."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Finished:
+    """What a portal's greenlet returns: the coroutine's result."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+def _run_in_portal(portal: Portal, coro: Coroutine[Any, Any, Any]) -> _Finished:
+    return _Finished(portal.await_(coro))
+
+
+@_generator_coroutine
+def in_portal(coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Run a coroutine inside a portal of the current Task.
+
+    Args:
+        coro: The coroutine; within it, blocking-style calls suspend the Task.
+
+    Returns:
+        Its result.
+    """
+    portal = Portal(get_hub())
+    current = getcurrent()
+    portal.gr_context = current.gr_context
+    yielded = _switch(portal, portal, coro)
+    while type(yielded) is not _Finished:
+        try:
+            yield yielded
+        except BaseException as exc:
+            _enter(portal)
+            yielded = _throw(portal, portal.translated(exc))
+        else:
+            _enter(portal)
+            yielded = _switch(portal)
+    result: T = yielded.result
+    return result
+
+
+def _enter(portal: Portal) -> None:
+    """Make the portal a part of the step that is about to enter it."""
+    current = getcurrent()
+    if portal.parent is not current:
+        portal.parent = current
+    portal.gr_context = current.gr_context
+
+
+def current_portal() -> Portal | None:
+    """Return the portal that the caller runs in, if any."""
+    current = getcurrent()
+    return current if type(current) is Portal else None
+
+
+def has_portal() -> bool:
+    """Whether the caller is a coroutine, or called from one, that runs in a portal."""
+    return current_portal() is not None
+
+
+def portal(
+    func: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a coroutine function, and all it calls, use blocking-style calls.
+
+    Such a call suspends the Task, and nothing else.
+
+    Args:
+        func: The coroutine function.
+
+    Returns:
+        A coroutine function with the same arguments and result.
+    """
+
+    @functools.wraps(func)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        if has_portal():
+            return await func(*args, **kwargs)
+        return await in_portal(func(*args, **kwargs))
+
+    return wrapper
+
+
+def portal_task_factory(
+    loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
+    """A task factory that gives every new Task a portal.
+
+    Use it as ``loop.set_task_factory(greenio.portal_task_factory)``.
+    """
+    if sys.version_info < (3, 11):  # pragma: no cover - 3.10
+        kwargs.pop("context", None)
+    return asyncio.Task(_portal_main(coro), loop=loop, **kwargs)
+
+
+async def _portal_main(coro: Any) -> Any:
+    return await in_portal(coro)
