@@ -457,6 +457,7 @@ def sleep(seconds: float = 0) -> None:
         batch = hub.batch
         if ready or batch or hub.lone:
             if not ready:
+                hub.lone = False
                 hub.schedule_drain()
             ready.append(current)
             if batch:

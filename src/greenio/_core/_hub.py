@@ -17,6 +17,10 @@ The rules of this module:
 * A green thread that ends wakes those who wait for it in the batch that is being
   drained, if one is: the end of a thread can happen only once, so this cannot keep the
   loop from its turn, and `spawn(f).wait()` takes one turn of the loop, not two.
+* Whoever is handed something (an item, a permit) while a batch is drained joins that
+  batch, for the first `HANDOFFS` of them: two green threads that pass items to and fro
+  then cost greenlet switches and not turns of the loop. The bound keeps the loop's turn
+  near.
 * A resume says "look again", not "your wait is over": a greenlet that was woken and
   thrown into in one turn is resumed once too often. Whoever parks checks its own
   condition and parks again.
@@ -49,6 +53,8 @@ from ._timers import Timer
 # How long green threads may take over their `finally` blocks when their loop ends.
 SHUTDOWN_TIMEOUT = 5.0
 _POLL = 0.005
+# How many hand-overs may lengthen one drain.
+HANDOFFS = 100
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -105,7 +111,10 @@ class Hub:
         self.ready: deque[Switchable] = deque()
         self.batch: deque[Switchable] = deque()
         self.draining = False
-        # A green thread yields with nobody else ready; see `sleep`.
+        # How many more may join the batch that is being drained.
+        self.handoffs = 0
+        # No yield past the run queue now: somebody does that already, or was handed
+        # something, and past it they could not hand on in one drain; see `sleep`.
         self.lone = False
         # Callbacks of ours run in this context; without it the loop would copy the
         # caller's for each of them.
@@ -199,11 +208,13 @@ class Hub:
         self.ready = self.batch
         self.batch = batch
         self.draining = True
+        self.handoffs = HANDOFFS
         try:
             while batch:
                 batch.popleft().switch()
         finally:
             self.draining = False
+            self.handoffs = 0
             if batch:
                 # KeyboardInterrupt or SystemExit is on its way through: the others
                 # keep their turn.

@@ -98,6 +98,12 @@ class GreenWaiter(Waiter):
                 return True
             self.value = TIMED_OUT
             return False
+        hub.lone = True
+        handoffs = hub.handoffs
+        if handoffs:
+            hub.handoffs = handoffs - 1
+            hub.batch.append(self._greenlet)
+            return True
         ready = hub.ready
         if not ready:
             try:
