@@ -75,9 +75,9 @@ class PortalHub:
 
     __slots__ = ("_hub", "_portal", "ready")
 
+    # A portal never resumes another greenlet itself, nor joins a batch.
     batch = ()
-    # The shortcut of `sleep` switches to the loop greenlet, which a portal never does.
-    lone = True
+    handoffs = 0
 
     def __init__(self, hub: Hub, portal: Portal) -> None:
         self._hub = hub
@@ -94,6 +94,15 @@ class PortalHub:
     @timers.setter
     def timers(self, value: int) -> None:
         self._hub.timers = value
+
+    @property
+    def lone(self) -> bool:
+        # The shortcut of `sleep` is for greenlets that the loop may switch to.
+        return True
+
+    @lone.setter
+    def lone(self, value: bool) -> None:
+        self._hub.lone = value
 
     @property
     def loop_greenlet(self) -> PortalHub:
@@ -179,6 +188,7 @@ class Portal(greenlet):
         steps: Any = (
             awaitable if asyncio.iscoroutine(awaitable) else awaitable.__await__()
         )
+        assert self.parent is not None
         to_step = self.parent.switch
         try:
             yielded = steps.send(None)
