@@ -1,0 +1,43 @@
+"""What tox.ini cannot say: which Pythons there are.
+
+tox finds this file by its name. Pythons that a version manager keeps outside PATH are
+tried first, and the Python that runs tox is always among those that the tests run on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from tox.plugin import impl
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.name.split("."))
+
+
+def _managed_pythons() -> list[str]:
+    """The Pythons of the version manager, newest first."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [
+        folder
+        for folder in root.glob("versions/3.*")
+        # Not the free-threaded ones, nor other implementations.
+        if re.fullmatch(r"3\.\d+\.\d+", folder.name)
+    ]
+    found = (folder / "bin" / "python" for folder in sorted(folders, key=_version))
+    return [str(python) for python in reversed(list(found)) if python.exists()]
+
+
+# Read when tox parses its options, which is after this file is imported.
+if "TOX_DISCOVER" not in os.environ:
+    os.environ["TOX_DISCOVER"] = ",".join(_managed_pythons())
+
+
+@impl
+def tox_extend_envs() -> tuple[str, ...]:
+    """Have the running Python tested, also if it is newer than those in tox.ini."""
+    running = f"py{sys.version_info.major}{sys.version_info.minor}"
+    return (f"{running}-asyncio", f"{running}-uvloop")
