@@ -111,7 +111,7 @@ class GreenThread(greenlet):
             self._watchers = self._links = None
             if watchers:
                 for watcher in watchers:
-                    watcher.wake_now()
+                    watcher.wake()
                 watchers.clear()
             elif error is not None and not isinstance(error, _QUIET):
                 self._unretrieved = _Unretrieved(self._hub, repr(self), error)
@@ -355,8 +355,13 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     except AttributeError:
         hub = get_hub()
     thread = GreenThread(hub, func, args, kwargs)
+    # Hub.wake, written out.
     ready = hub.ready
     if not ready:
+        if hub.handoffs:
+            hub.handoffs -= 1
+            hub.batch.append(thread)
+            return thread
         hub.schedule_drain()
     ready.append(thread)
     return thread

@@ -14,13 +14,11 @@ The rules of this module:
   those are exactly the true ones (`bool(greenlet)`). Whatever is false in the batch is
   the loop greenlet's to run: a first start, a `Throw`, a greenlet that died
   meanwhile (switching to that one comes straight back).
-* A green thread that ends wakes those who wait for it in the batch that is being
-  drained, if one is: the end of a thread can happen only once, so this cannot keep the
-  loop from its turn, and `spawn(f).wait()` takes one turn of the loop, not two.
-* Whoever is handed something (an item, a permit) while a batch is drained joins that
-  batch, for the first `HANDOFFS` of them: two green threads that pass items to and fro
-  then cost greenlet switches and not turns of the loop. The bound keeps the loop's turn
-  near.
+* Whoever becomes ready while a batch is drained (woken, handed an item, spawned) joins
+  that batch if nobody is queued for the next turn before him, for the first `HANDOFFS`
+  of them. So `spawn(f).wait()` takes one turn of the loop or none, and two green threads
+  that pass items to and fro cost greenlet switches, not turns; order is kept, and the
+  bound keeps the loop's turn near. A yield (`sleep(0)`) always waits for the next turn.
 * A resume says "look again", not "your wait is over": a greenlet that was woken and
   thrown into in one turn is resumed once too often. Whoever parks checks its own
   condition and parks again.
@@ -53,7 +51,7 @@ from ._timers import Timer
 # How long green threads may take over their `finally` blocks when their loop ends.
 SHUTDOWN_TIMEOUT = 5.0
 _POLL = 0.005
-# How many hand-overs may lengthen one drain.
+# How many may join a batch while it is drained.
 HANDOFFS = 100
 
 # For whoever closes a descriptor: any hub may have a listener on it.
@@ -110,7 +108,6 @@ class Hub:
         self.thread_id = get_ident()
         self.ready: deque[Switchable] = deque()
         self.batch: deque[Switchable] = deque()
-        self.draining = False
         # How many more may join the batch that is being drained.
         self.handoffs = 0
         # No yield past the run queue now: somebody does that already, or was handed
@@ -144,23 +141,15 @@ class Hub:
     # -- the run queue ---------------------------------------------------------
 
     def wake(self, target: Switchable) -> None:
-        """Resume a greenlet in the next turn. Only from the hub's own OS thread."""
+        """Resume a greenlet when its turn comes. Only from the hub's own OS thread."""
         ready = self.ready
         if not ready:
+            if self.handoffs:
+                self.handoffs -= 1
+                self.batch.append(target)
+                return
             self.schedule_drain()
         ready.append(target)
-
-    def wake_now(self, target: Switchable) -> None:
-        """Resume a greenlet in this turn if a batch is being drained, else the next.
-
-        Only for events that happen once per green thread; anything that can be
-        repeated would let two green threads wake each other for ever while the loop
-        waits.
-        """
-        if self.draining:
-            self.batch.append(target)
-        else:
-            self.wake(target)
 
     def wake_threadsafe(self, target: Switchable) -> bool:
         """Resume a greenlet, from any OS thread.
@@ -207,13 +196,11 @@ class Hub:
         batch = self.ready
         self.ready = self.batch
         self.batch = batch
-        self.draining = True
         self.handoffs = HANDOFFS
         try:
             while batch:
                 batch.popleft().switch()
         finally:
-            self.draining = False
             self.handoffs = 0
             if batch:
                 # KeyboardInterrupt or SystemExit is on its way through: the others

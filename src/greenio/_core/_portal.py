@@ -113,9 +113,6 @@ class PortalHub:
             target = _Resume(target)
         self._hub.wake(target)
 
-    def wake_now(self, target: Any) -> None:
-        self.wake(target)
-
     def park(self) -> Any:
         return self._portal.park()
 
