@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from ._core._waiters import (
     WaitQueue,
     acquire_timeout,
     checked_timeout,
+    drop,
+    hold,
     mutex,
     new_waiter,
 )
@@ -40,12 +42,15 @@ class Lock(Semaphore):
         Raises:
             RuntimeError: It is not held.
         """
-        with mutex:
+        try:
+            hold()
             if self.counter > 0:
                 raise RuntimeError(f"release unlocked lock: {self!r} is not held")
             waiters = self._waiters
             if not (waiters and waiters.wake_one()):
                 self.counter += 1
+        finally:
+            drop()
         return True
 
     def _is_owned(self) -> bool:
@@ -121,7 +126,8 @@ class RLock:
         if timeout is not None or not blocking:
             timeout = acquire_timeout(blocking, timeout)
         me = _caller()
-        with mutex:
+        try:
+            hold()
             if self._enter(me, 1):
                 return True
             if timeout == 0:
@@ -129,6 +135,8 @@ class RLock:
             waiter = new_waiter("acquire()")
             waiter.value = (me, 1)
             self._waiters.append(waiter)
+        finally:
+            drop()
         return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
@@ -157,7 +165,8 @@ class RLock:
             RuntimeError: The caller does not hold it.
         """
         me = _caller()
-        with mutex:
+        try:
+            hold()
             if self._owner is not me:
                 raise RuntimeError(
                     f"cannot release un-acquired lock: {self!r} is not held by {me!r}"
@@ -166,6 +175,8 @@ class RLock:
                 self._count -= 1
             else:
                 self._hand_over()
+        finally:
+            drop()
 
     # A finalizer may use the same lock in the middle of these. So owner and count
     # change in neighbouring assignments, between which the interpreter runs nothing
@@ -201,8 +212,8 @@ class RLock:
     def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    async def __aenter__(self) -> bool:
-        return await self.acquire_async()
+    def __aenter__(self) -> Awaitable[bool]:
+        return self.acquire_async()
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.release()
@@ -278,8 +289,8 @@ class Condition:
     def __exit__(self, *exc_info: object) -> None:
         self._lock.release()
 
-    async def __aenter__(self) -> bool:
-        return await self._lock.acquire_async()
+    def __aenter__(self) -> Awaitable[bool]:
+        return self._lock.acquire_async()
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._lock.release()

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from queue import Empty, Full
+from queue import Empty, Full  # noqa: TID251 - classes; nothing of them is patched
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ._core._waiters import (
@@ -28,6 +28,8 @@ from ._core._waiters import (
     TaskWaiter,
     WaitQueue,
     checked_timeout,
+    drop,
+    hold,
     mutex,
     new_waiter,
 )
@@ -234,8 +236,16 @@ class LightQueue(Generic[T]):
         """
         if timeout is not None:
             checked_timeout(timeout, "put()")
-        with mutex:
-            if self._offer(item):
+        try:
+            hold()
+            if not self._getters:
+                # What `_offer` mostly comes to, written out.
+                maxsize = self.maxsize
+                if maxsize is None or len(self.queue) < maxsize:
+                    self._put(item)
+                    self._puts += 1
+                    return
+            elif self._offer(item):
                 return
             if not block or timeout == 0:
                 raise Full
@@ -243,6 +253,8 @@ class LightQueue(Generic[T]):
             waiter.value = item
             putters = self._putters
             putters.append(waiter)
+        finally:
+            drop()
         outcome = putters.wait(waiter, timeout, self._withdraw)
         if outcome is not item:
             _fail(outcome)
@@ -251,7 +263,8 @@ class LightQueue(Generic[T]):
         """Put an item in as a coroutine; see `put`."""
         if timeout is not None:
             checked_timeout(timeout, "put_async()")
-        with mutex:
+        try:
+            hold()
             if self._offer(item):
                 return
             if timeout == 0:
@@ -260,6 +273,8 @@ class LightQueue(Generic[T]):
             waiter.value = item
             putters = self._putters
             putters.append(waiter)
+        finally:
+            drop()
         outcome = await putters.wait_async(waiter, timeout, self._withdraw)
         if outcome is not item:
             _fail(outcome)
@@ -270,9 +285,12 @@ class LightQueue(Generic[T]):
         Raises:
             Full: There is none.
         """
-        with mutex:
+        try:
+            hold()
             if not self._offer(item):
                 raise Full
+        finally:
+            drop()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take an item out, waiting for one if need be.
@@ -292,7 +310,11 @@ class LightQueue(Generic[T]):
         """
         if timeout is not None:
             checked_timeout(timeout, "get()")
-        with mutex:
+        try:
+            hold()
+            if self.queue and not self._putters:
+                # What `_take` mostly comes to, written out.
+                return self._get()
             item = self._take()
             if item is not _NOTHING:
                 return item
@@ -301,6 +323,8 @@ class LightQueue(Generic[T]):
             waiter = new_waiter("get()")
             getters = self._getters
             getters.append(waiter)
+        finally:
+            drop()
         outcome: T = getters.wait(waiter, timeout, self._give_back)
         if outcome is TIMED_OUT:
             raise Empty
@@ -310,7 +334,8 @@ class LightQueue(Generic[T]):
         """Take an item out as a coroutine; see `get`."""
         if timeout is not None:
             checked_timeout(timeout, "get_async()")
-        with mutex:
+        try:
+            hold()
             item = self._take()
             if item is not _NOTHING:
                 return item
@@ -319,6 +344,8 @@ class LightQueue(Generic[T]):
             waiter = TaskWaiter()
             getters = self._getters
             getters.append(waiter)
+        finally:
+            drop()
         outcome: T = await getters.wait_async(waiter, timeout, self._give_back)
         if outcome is TIMED_OUT:
             raise Empty
@@ -330,8 +357,11 @@ class LightQueue(Generic[T]):
         Raises:
             Empty: There is none.
         """
-        with mutex:
+        try:
+            hold()
             item = self._take()
+        finally:
+            drop()
         if item is _NOTHING:
             raise Empty
         return item

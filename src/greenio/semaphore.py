@@ -6,6 +6,7 @@ longest, and nobody who comes later can snatch it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from ._core._waiters import (
@@ -13,6 +14,8 @@ from ._core._waiters import (
     TaskWaiter,
     WaitQueue,
     acquire_timeout,
+    drop,
+    hold,
     mutex,
     new_waiter,
 )
@@ -93,7 +96,8 @@ class Semaphore:
         """
         if timeout is not None or not blocking:
             timeout = acquire_timeout(blocking, timeout)
-        with mutex:
+        try:
+            hold()
             counter = self.counter
             if counter > 0:
                 self.counter = counter - 1
@@ -103,13 +107,16 @@ class Semaphore:
             waiter = new_waiter("acquire()")
             waiters = self._waiters
             waiters.append(waiter)
+        finally:
+            drop()
         return waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """Take a permit as a coroutine; see `acquire`."""
         if timeout is not None:
             timeout = acquire_timeout(True, timeout)
-        with mutex:
+        try:
+            hold()
             counter = self.counter
             if counter > 0:
                 self.counter = counter - 1
@@ -119,6 +126,8 @@ class Semaphore:
             waiter = TaskWaiter()
             waiters = self._waiters
             waiters.append(waiter)
+        finally:
+            drop()
         outcome = await waiters.wait_async(waiter, timeout, self._give_back)
         return outcome is not TIMED_OUT
 
@@ -131,10 +140,13 @@ class Semaphore:
         Returns:
             True.
         """
-        with mutex:
+        try:
+            hold()
             waiters = self._waiters
             if not (waiters and waiters.wake_one()):
                 self.counter += 1
+        finally:
+            drop()
         return True
 
     def _give_back(self, _value: object) -> None:
@@ -150,8 +162,8 @@ class Semaphore:
     def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    async def __aenter__(self) -> bool:
-        return await self.acquire_async()
+    def __aenter__(self) -> Awaitable[bool]:
+        return self.acquire_async()
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.release()
@@ -348,8 +360,8 @@ class CappedSemaphore:
     def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    async def __aenter__(self) -> bool:
-        return await self.acquire_async()
+    def __aenter__(self) -> Awaitable[bool]:
+        return self.acquire_async()
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.release_async()
