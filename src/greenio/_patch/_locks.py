@@ -1,0 +1,170 @@
+"""What `threading` calls a lock: `greenio.lock` with the habits of `_thread`.
+
+A patched program shares its locks between green threads, coroutines and real threads
+(the logging module's with an executor's workers, say). So in one case a green lock
+blocks the thread: in the loop greenlet, when a *real* thread holds it, exactly as an
+unpatched lock would. That thread goes on and releases it. When a green thread of this
+very loop holds it, nothing could, and it is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._core._errors import BlockingInLoopError
+from .._core._originals import get_ident
+from .._core._waiters import (
+    TIMED_OUT,
+    GreenWaiter,
+    TaskWaiter,
+    ThreadWaiter,
+    Waiter,
+    acquire_timeout,
+    mutex,
+)
+from ..lock import Lock, RLock, _caller
+
+# threading.TIMEOUT_MAX
+_TIMEOUT_MAX = 9223372036.0
+
+_REAL_THREAD = -1
+
+
+def _thread_of(waiter: Waiter) -> int:
+    """The OS thread in which a waiter will go on."""
+    if isinstance(waiter, GreenWaiter):
+        return waiter._hub.thread_id
+    if isinstance(waiter, TaskWaiter):
+        return waiter._thread_id
+    return _REAL_THREAD
+
+
+def _check_timeout(timeout: float) -> None:
+    if timeout != -1:
+        if timeout < 0:
+            raise ValueError("timeout value must be a non-negative number")
+        if timeout > _TIMEOUT_MAX:
+            raise OverflowError("timeout value is too large")
+
+
+class ThreadLock(Lock):
+    """The lock of the patched `threading.Lock`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = 0
+
+    def __repr__(self) -> str:
+        state = "locked" if self.locked() else "unlocked"
+        return f"<{state} greenio lock object at {id(self):#x}>"
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Take the lock; see `threading.Lock.acquire`."""
+        with mutex:
+            if self.counter > 0 and blocking and timeout == -1:
+                self.counter = 0
+                self._thread = get_ident()
+                return True
+        if timeout is not None and blocking:
+            _check_timeout(timeout)
+        try:
+            acquired = super().acquire(blocking, timeout)
+        except BlockingInLoopError:
+            if not self._wait_for_thread(acquire_timeout(blocking, timeout)):
+                return False
+            acquired = True
+        if acquired:
+            self._thread = get_ident()
+        return acquired
+
+    def _wait_for_thread(self, timeout: float | None) -> bool:
+        with mutex:
+            if self.counter > 0:
+                self.counter = 0
+                return True
+            if self._thread == get_ident():
+                raise
+            # In front of green threads of this loop: they could not pass it on.
+            waiter = ThreadWaiter()
+            self._waiters.appendleft(waiter)
+        return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
+
+    acquire_lock = acquire
+
+    def release(self) -> None:  # type: ignore[override]
+        """Release the lock; see `threading.Lock.release`."""
+        with mutex:
+            if self.counter > 0:
+                raise RuntimeError("release unlocked lock")
+            self._give_back(None)
+
+    def _give_back(self, _value: object) -> None:
+        waiters = self._waiters
+        while waiters:
+            waiter = waiters.pop_first()
+            if waiter.wake():
+                self._thread = _thread_of(waiter)
+                return
+        self.counter = 1
+
+    release_lock = release
+
+    def locked_lock(self) -> bool:
+        """The old name of `locked`."""
+        return self.locked()
+
+
+class ThreadRLock(RLock):
+    """The lock of the patched `threading.RLock`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = 0
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Take the lock; see `threading.RLock.acquire`."""
+        if timeout is not None and timeout != -1 and blocking:
+            _check_timeout(timeout)
+        try:
+            acquired = super().acquire(blocking, timeout)
+        except BlockingInLoopError:
+            if not self._wait_for_thread(acquire_timeout(blocking, timeout), 1):
+                return False
+            acquired = True
+        if acquired:
+            self._thread = get_ident()
+        return acquired
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def _acquire_restore(self, saved: Any) -> None:
+        try:
+            super()._acquire_restore(saved)
+        except BlockingInLoopError:
+            self._wait_for_thread(None, saved)
+        self._thread = get_ident()
+
+    def _wait_for_thread(self, timeout: float | None, count: int) -> bool:
+        me = _caller()
+        with mutex:
+            if self._enter(me, count):
+                return True
+            if self._thread == get_ident():
+                raise
+            waiter = ThreadWaiter()
+            waiter.value = (me, count)
+            self._waiters.appendleft(waiter)
+        return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
+
+    def _hand_over(self) -> None:
+        waiters = self._waiters
+        while waiters:
+            waiter = waiters.pop_first()
+            turn = waiter.value
+            if waiter.wake(turn):
+                self._owner, self._count = turn
+                self._thread = _thread_of(waiter)
+                return
+        self._owner = None
+        self._count = 0

@@ -1,0 +1,3 @@
+"""eventlet's name for `greenio.green.http.server`."""
+
+from .http.server import *

@@ -1,0 +1,3 @@
+"""eventlet's name for `greenio.green.socketserver`."""
+
+from .socketserver import *

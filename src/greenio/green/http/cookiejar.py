@@ -1,0 +1,10 @@
+"""The standard `http.cookiejar`, which never waits."""
+
+from typing import TYPE_CHECKING
+
+from ..._patch._modules import share as _share
+
+if TYPE_CHECKING:
+    from http.cookiejar import *
+
+_share(globals(), "http.cookiejar")

@@ -1,0 +1,10 @@
+"""The standard `http.server` over green sockets."""
+
+from typing import TYPE_CHECKING
+
+from ..._patch._modules import execute as _execute
+
+if TYPE_CHECKING:
+    from http.server import *
+
+_execute(globals(), "http.server")

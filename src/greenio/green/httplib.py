@@ -1,0 +1,3 @@
+"""eventlet's name for `greenio.green.http.client`."""
+
+from .http.client import *

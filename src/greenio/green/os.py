@@ -1,0 +1,15 @@
+"""The standard `os` module; reading, writing and waiting park the green thread."""
+
+from typing import TYPE_CHECKING
+
+from .._patch._modules import complete as _complete
+from .._patch._os import close as close
+from .._patch._os import read as read
+from .._patch._os import wait as wait
+from .._patch._os import waitpid as waitpid
+from .._patch._os import write as write
+
+if TYPE_CHECKING:
+    from os import *
+
+_complete(globals(), "os")

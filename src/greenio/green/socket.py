@@ -1,0 +1,19 @@
+"""The standard `socket` module over green sockets and green name resolution."""
+
+from typing import TYPE_CHECKING
+
+from .._net._dns import getaddrinfo as getaddrinfo
+from .._net._dns import getfqdn as getfqdn
+from .._net._dns import gethostbyaddr as gethostbyaddr
+from .._net._dns import gethostbyname as gethostbyname
+from .._net._dns import gethostbyname_ex as gethostbyname_ex
+from .._net._dns import getnameinfo as getnameinfo
+from .._net._socket import GreenSocket as GreenSocket
+from .._patch._modules import complete as _complete
+
+if TYPE_CHECKING:
+    from socket import *
+
+socket = GreenSocket
+
+_complete(globals(), "socket")

@@ -1,0 +1,14 @@
+"""The standard `subprocess`; waiting for a child parks the green thread."""
+
+from typing import TYPE_CHECKING
+
+from .._patch._files import green_io as _green_io
+from .._patch._modules import execute as _execute
+from .._patch._subprocess import green_wait as _green_wait
+
+if TYPE_CHECKING:
+    from subprocess import *
+
+_execute(globals(), "subprocess", io=_green_io())
+if hasattr(Popen, "_wait"):
+    Popen._wait = _green_wait(globals())

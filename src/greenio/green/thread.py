@@ -1,0 +1,32 @@
+"""The standard `_thread` module with green threads for threads."""
+
+from typing import TYPE_CHECKING
+
+from .._patch import _threads
+from .._patch._local import local as _local
+from .._patch._locks import ThreadLock as LockType
+from .._patch._locks import ThreadRLock as RLock
+from .._patch._modules import complete as _complete
+from .._patch._modules import standard as _standard
+from .._patch._threads import get_ident as get_ident
+from .._patch._threads import start_new_thread as start_new_thread
+
+if TYPE_CHECKING:
+    from _thread import *
+
+allocate_lock = allocate = LockType
+start_new = start_new_thread
+
+# What differs between the interpreter's versions is replaced where it is.
+for _name in (
+    "_ThreadHandle",
+    "_make_thread_handle",
+    "_set_sentinel",
+    "start_joinable_thread",
+):
+    if hasattr(_standard("_thread"), _name):
+        globals()[_name] = getattr(_threads, _name)
+if hasattr(_standard("_thread"), "lock"):
+    lock = LockType
+
+_complete(globals(), "_thread")

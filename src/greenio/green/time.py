@@ -1,0 +1,22 @@
+"""The standard `time` module; `sleep` lets the others run."""
+
+from typing import TYPE_CHECKING
+
+from .._core._greenthread import sleep as _sleep
+from .._patch._modules import complete as _complete
+
+if TYPE_CHECKING:
+    from time import *
+
+
+def sleep(seconds: float, /) -> None:
+    """Let the others run, and go on after some seconds.
+
+    Raises:
+        TypeError: `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+    _sleep(seconds)
+
+
+_complete(globals(), "time")

@@ -1,0 +1,10 @@
+"""The standard `urllib.parse`, which never waits."""
+
+from typing import TYPE_CHECKING
+
+from ..._patch._modules import share as _share
+
+if TYPE_CHECKING:
+    from urllib.parse import *
+
+_share(globals(), "urllib.parse")
