@@ -8,6 +8,7 @@ reach them.
 
 from __future__ import annotations
 
+import _queue
 import _socket
 import _thread
 import os
@@ -22,6 +23,7 @@ RLock = _thread.RLock
 allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident
 thread_local = _thread._local
+SimpleQueue = _queue.SimpleQueue
 start_new_thread = _thread.start_new_thread
 Thread = threading.Thread
 main_thread = threading.main_thread
@@ -38,10 +40,19 @@ os_sendfile = getattr(os, "sendfile", None)
 os_fstat = os.fstat
 os_set_blocking = os.set_blocking
 os_get_blocking = os.get_blocking
+os_wait = getattr(os, "wait", None)
+os_waitpid = os.waitpid
+os_pidfd_open = getattr(os, "pidfd_open", None)
 poll = getattr(select, "poll", None)
 POLLIN = getattr(select, "POLLIN", 1)
 POLLOUT = getattr(select, "POLLOUT", 4)
 POLLPRI = getattr(select, "POLLPRI", 2)
+POLLERR = getattr(select, "POLLERR", 8)
+POLLHUP = getattr(select, "POLLHUP", 16)
+POLLNVAL = getattr(select, "POLLNVAL", 32)
+epoll = getattr(select, "epoll", None)
+kqueue = getattr(select, "kqueue", None)
+kevent = getattr(select, "kevent", None)
 select_select = select.select
 
 # Sockets.
