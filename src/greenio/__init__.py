@@ -91,6 +91,7 @@ _MODULES = frozenset(
         "semaphore",
         "support",
         "timeout",
+        "tpool",
     }
 )
 

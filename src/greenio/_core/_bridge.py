@@ -13,7 +13,7 @@ import concurrent.futures
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent
@@ -158,15 +158,16 @@ def _task_in_copy(
 
     def carry_back() -> None:
         for context in contexts:
-            for variable, value in context.items():
-                _set_if_changed(variable, value)
+            adopt_changes(context)
 
     return asyncio.Task(carried(), loop=loop), carry_back
 
 
-def _set_if_changed(variable: ContextVar[Any], value: Any) -> None:
-    if variable.get(_nothing) is not value:
-        variable.set(value)
+def adopt_changes(context: Context) -> None:
+    """Give the current context the values that a copy of it has got meanwhile."""
+    for variable, value in context.items():
+        if variable.get(_nothing) is not value:
+            variable.set(value)
 
 
 def _cancel_and_wait(future: asyncio.Future[Any], hub: Hub) -> None:
