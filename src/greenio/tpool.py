@@ -233,7 +233,7 @@ def killall() -> None:
     It waits for calls that are being made, `KILL_TIMEOUT` seconds at most; a thread
     whose call takes longer ends when that is done.
     """
-    global _pool  # noqa: PLW0603 - one pool per process
+    global _pool
     with mutex:
         old, _pool = _pool, None
     if old is not None:

@@ -1,0 +1,263 @@
+"""Portals: blocking-style calls inside a coroutine suspend only its Task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+
+import pytest
+
+import greenio
+from greenio import queue, semaphore
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+
+
+def blocking_pause() -> asyncio.Task | None:
+    greenio.sleep(0)
+    greenio.sleep(0.001)
+    return asyncio.current_task()
+
+
+def test_blocking_calls_suspend_only_the_task(run_async):
+    async def main():
+        box = queue.Queue()
+        order = []
+
+        @greenio.portal
+        async def consumer():
+            order.append("waiting")
+            order.append(box.get())
+            await asyncio.sleep(0)
+            order.append(box.get())
+
+        task = asyncio.create_task(consumer())
+        while not order:
+            await asyncio.sleep(0)
+        order.append("others run")
+        box.put("first")
+        box.put("second")
+        await task
+        assert order == ["waiting", "others run", "first", "second"]
+
+    run_async(main)
+
+
+def test_the_current_task_stays_right(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            me = asyncio.current_task()
+            for _ in range(3):
+                assert blocking_pause() is me
+                await asyncio.sleep(0)
+                assert asyncio.current_task() is me
+            return me
+
+        tasks = [asyncio.create_task(inner()) for _ in range(5)]
+        assert await asyncio.gather(*tasks) == tasks
+
+    run_async(main)
+
+
+def test_without_a_portal_the_same_call_is_refused(run_async):
+    async def main():
+        assert not greenio.has_portal()
+        with pytest.raises(greenio.BlockingInLoopError):
+            blocking_pause()
+
+        @greenio.portal
+        async def inner():
+            assert greenio.has_portal()
+            blocking_pause()
+
+        await inner()
+        assert not greenio.has_portal()
+
+    run_async(main)
+
+
+def test_cancellation_reaches_the_blocking_call(run_async):
+    async def main():
+        steps = []
+
+        @greenio.portal
+        async def inner():
+            try:
+                steps.append("parked")
+                queue.Queue().get()
+            finally:
+                steps.append("cleaned up")
+
+        task = asyncio.create_task(inner())
+        while not steps:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert steps == ["parked", "cleaned up"]
+
+    run_async(main)
+
+
+def test_timeout_interrupts_both_kinds_of_waiting(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            with pytest.raises(greenio.Timeout), greenio.Timeout(0.01):
+                queue.Queue().get()
+            with pytest.raises(greenio.Timeout), greenio.Timeout(0.01):
+                await asyncio.get_running_loop().create_future()
+            if sys.version_info >= (3, 11):
+                assert asyncio.current_task().cancelling() == 0
+            return "went on"
+
+        assert await inner() == "went on"
+
+    run_async(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is 3.11's")
+def test_asyncio_timeout_interrupts_a_blocking_call(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            async with asyncio.timeout(0.01):
+                queue.Queue().get()
+
+        with pytest.raises(TimeoutError):
+            await inner()
+
+    run_async(main)
+
+
+def test_await_in_a_portal_is_part_of_the_task(run_async):
+    async def main():
+        async def asynchronous():
+            await asyncio.sleep(0)
+            return asyncio.current_task()
+
+        def plain():
+            return greenio.await_(asynchronous())
+
+        @greenio.portal
+        async def inner():
+            return plain() is asyncio.current_task()
+
+        assert await inner()
+
+    run_async(main)
+
+
+def test_exceptions_pass_through(run_async):
+    async def main():
+        async def fails():
+            await asyncio.sleep(0)
+            raise KeyError("inside")
+
+        @greenio.portal
+        async def inner():
+            with pytest.raises(KeyError, match="inside"):
+                greenio.await_(fails())
+            raise ValueError("outside")
+
+        with pytest.raises(ValueError, match="outside"):
+            await inner()
+
+    run_async(main)
+
+
+def test_context_is_the_tasks(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            variable.set("before")
+            blocking_pause()
+            assert variable.get() == "before"
+            await asyncio.sleep(0)
+            assert variable.get() == "before"
+            return variable.get()
+
+        async def outer():
+            assert await inner() == "before"
+            # One context: what the portal set, its Task sees.
+            assert variable.get() == "before"
+
+        await asyncio.create_task(outer())
+        assert variable.get() == ""
+
+    run_async(main)
+
+
+def test_green_threads_and_portals_share_primitives(run_async):
+    async def main():
+        gate = semaphore.Semaphore(1)
+        inside = 0
+        most = 0
+
+        def critical():
+            nonlocal inside, most
+            with gate:
+                inside += 1
+                most = max(most, inside)
+                greenio.sleep(0)
+                inside -= 1
+
+        @greenio.portal
+        async def through_portal():
+            for _ in range(10):
+                critical()
+
+        def through_thread():
+            for _ in range(10):
+                critical()
+
+        threads = [greenio.spawn(through_thread) for _ in range(3)]
+        await asyncio.gather(*(through_portal() for _ in range(3)), *threads)
+        assert (inside, most) == (0, 1)
+        assert gate.balance == 1
+
+    run_async(main)
+
+
+def test_spawn_and_wait_inside(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            thread = greenio.spawn(lambda: "result")
+            return thread.wait()
+
+        assert await inner() == "result"
+
+    run_async(main)
+
+
+def test_factory_gives_every_task_a_portal(run_async):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(greenio.portal_task_factory)
+
+        async def plain():
+            return blocking_pause() is asyncio.current_task()
+
+        assert await asyncio.gather(plain(), plain()) == [True, True]
+        loop.set_task_factory(None)
+
+    run_async(main)
+
+
+def test_nested_portals_are_one(run_async):
+    async def main():
+        @greenio.portal
+        async def inner():
+            blocking_pause()
+            return greenio.greenthread.getcurrent()
+
+        @greenio.portal
+        async def outer():
+            return await inner() is greenio.greenthread.getcurrent()
+
+        assert await outer()
+
+    run_async(main)
