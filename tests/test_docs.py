@@ -1,0 +1,60 @@
+"""The Python in README.md and docs/ runs, and prints what the page says it prints."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def _blocks() -> list[tuple[str, str, str | None]]:
+    return [
+        (
+            f"{page.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}",
+            match["code"],
+            match["output"],
+        )
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for match in BLOCK.finditer(text)
+    ]
+
+
+BLOCKS = _blocks()
+WITH_OUTPUT = [block for block in BLOCKS if block[2] is not None]
+
+
+def test_examples_are_found() -> None:
+    assert len(WITH_OUTPUT) >= 8
+
+
+@pytest.mark.parametrize(
+    ("where", "code"), [pytest.param(*block[:2], id=block[0]) for block in BLOCKS]
+)
+def test_example_compiles(where: str, code: str) -> None:
+    compile(code, where, "exec")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "output"), [pytest.param(*block[1:], id=block[0]) for block in WITH_OUTPUT]
+)
+def test_example_prints_what_the_page_says(code: str, output: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.stdout, run.stderr, run.returncode) == (output, "", 0)
