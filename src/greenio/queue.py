@@ -99,10 +99,11 @@ class LightQueue(Generic[T]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = cls.__dict__
-        if ("_put" in own or "_get" in own) and "_unget" not in own:
-            # An order that we don't know: everything goes through its own methods.
+        if "_unget" not in own and ("_put" in own or "_get" in own):
+            # A user's own order: every item goes through these methods.
             cls._direct = False
-            cls._unget = cls._put  # type: ignore[method-assign]
+            if "_get" in own:
+                cls._unget = cls._put  # type: ignore[method-assign]
 
     def __init__(self, maxsize: int | None = None) -> None:
         self.maxsize = _checked_size(maxsize)
@@ -191,7 +192,7 @@ class LightQueue(Generic[T]):
             try:
                 self._put(item)
             except Exception as exc:  # noqa: BLE001 - the putter raises it
-                putters.wake_one(_Refused(exc))
+                putters.pop_first().wake(_Refused(exc))
                 continue
             if putters.pop_first().wake(item):
                 self._puts += 1
@@ -526,7 +527,10 @@ class PriorityQueue(Queue[T]):
         return heappop(self.queue)  # type: ignore[no-any-return]
 
     def _unget(self, item: T) -> None:
-        self._put(item)
+        try:
+            heappush(self.queue, item)
+        except Exception:  # noqa: BLE001, S110 - it is in, if not in its place
+            pass
 
     def _remove(self, item: T) -> bool:
         if not super()._remove(item):

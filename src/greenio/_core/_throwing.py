@@ -26,7 +26,11 @@ def fresh(error: BaseException) -> BaseException:
 
 
 def exception_from(throw_args: tuple[Any, ...]) -> BaseException:
-    """Return the exception that `greenlet.throw(*throw_args)` would raise."""
+    """Return the exception that `greenlet.throw(*throw_args)` would raise.
+
+    Raises:
+        TypeError: The first of them is neither an exception nor a class of exceptions.
+    """
     if not throw_args:
         return GreenletExit()
     kind = throw_args[0]
@@ -35,6 +39,10 @@ def exception_from(throw_args: tuple[Any, ...]) -> BaseException:
     error: BaseException
     if isinstance(kind, BaseException):
         error = kind
+    elif not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise TypeError(
+            f"an exception or a class of exceptions can be raised, not {kind!r}"
+        )
     elif isinstance(value, BaseException):
         error = value
     elif value is None:

@@ -1,0 +1,79 @@
+"""Fixtures that every test module may use.
+
+Each test begins without a hub in the main thread and must leave nothing behind: no
+green thread in the run queue, no registered descriptor, no timer and no waiter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+from hypothesis import settings
+
+from _support import Cast, Sequencer, VirtualLoop, end_hub, factory_of, run_on_loop
+from greenio import hubs
+
+LOOPS = ("asyncio", "uvloop")
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request):
+    """Close the main thread's own hub after the test, and check what is left."""
+    yield
+    end_hub()
+
+
+@pytest.fixture(params=LOOPS)
+def hub_name(request, nothing_left):
+    """The kind of event loop: the test runs once on each, on a hub of its own."""
+    name = request.param
+    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        pytest.skip("uvloop is not installed")
+    hubs.use_hub(name)
+    yield name
+    end_hub()
+    hubs.use_hub()
+
+
+@pytest.fixture
+def loop_factory(hub_name):
+    """A function that makes a loop of the kind `hub_name`."""
+    return factory_of(hub_name)
+
+
+@pytest.fixture
+def run_async(loop_factory):
+    """Run a coroutine function on a new loop of the kind `hub_name`.
+
+    greenio attaches to that loop, which must be left without traces too.
+    """
+    return lambda main: run_on_loop(loop_factory, main)
+
+
+@pytest.fixture
+def virtual_loop(nothing_left):
+    """The main thread's hub runs on a clock that jumps; returns the loop."""
+    hubs.use_hub(VirtualLoop)
+    yield hubs.get_hub().loop
+    end_hub()
+    hubs.use_hub()
+
+
+@pytest.fixture
+def cast(loop_factory):
+    """Starts actors of any kind: green threads, coroutines, OS threads, other loops."""
+    company = Cast(loop_factory)
+    yield company
+    company.close()
+
+
+@pytest.fixture
+def sequencer():
+    """Green threads take numbered turns: ``with sequencer(2):`` comes after 1."""
+    return Sequencer()
