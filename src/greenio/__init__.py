@@ -26,10 +26,18 @@ from ._core._greenthread import spawn_n as spawn_n
 from ._core._portal import has_portal as has_portal
 from ._core._portal import portal as portal
 from ._core._portal import portal_task_factory as portal_task_factory
+from ._core._run import from_thread as from_thread
+from ._core._run import run as run
 from ._core._timeout import Timeout as Timeout
 from ._core._timeout import is_timeout as is_timeout
 from ._core._timeout import with_timeout as with_timeout
 from ._core._timeout import wrap_is_timeout as wrap_is_timeout
+from ._core._wrappers import as_async as as_async
+from ._core._wrappers import as_sync as as_sync
+from ._core._wrappers import async_context as async_context
+from ._core._wrappers import async_iter as async_iter
+from ._core._wrappers import sync_context as sync_context
+from ._core._wrappers import sync_iter as sync_iter
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -110,10 +118,15 @@ __all__ = [
     "Timeout",
     "TimeoutError",
     "__version__",
+    "as_async",
+    "as_sync",
+    "async_context",
+    "async_iter",
     "await_",
     "call_after_global",
     "connect",
     "exc_after",
+    "from_thread",
     "getcurrent",
     "has_portal",
     "import_patched",
@@ -126,12 +139,15 @@ __all__ = [
     "monkey_patch",
     "portal",
     "portal_task_factory",
+    "run",
     "run_green",
     "serve",
     "sleep",
     "spawn",
     "spawn_after",
     "spawn_n",
+    "sync_context",
+    "sync_iter",
     "wait",
     "with_timeout",
     "wrap_is_timeout",
