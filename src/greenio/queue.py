@@ -435,7 +435,7 @@ class Queue(LightQueue[T]):
 
     def _withdraw(self, item: T) -> None:
         super()._withdraw(item)
-        if self._puts == self._tasks_done:
+        if self._puts <= self._tasks_done:
             self._joiners.wake_all()
 
     def task_done(self) -> None:
@@ -468,7 +468,7 @@ class Queue(LightQueue[T]):
         if timeout is not None:
             checked_timeout(timeout, "join()")
         with mutex:
-            if self._puts == self._tasks_done:
+            if self._puts <= self._tasks_done:
                 return True
             if timeout == 0:
                 return False
@@ -481,7 +481,7 @@ class Queue(LightQueue[T]):
         if timeout is not None:
             checked_timeout(timeout, "join_async()")
         with mutex:
-            if self._puts == self._tasks_done:
+            if self._puts <= self._tasks_done:
                 return True
             if timeout == 0:
                 return False
