@@ -261,3 +261,106 @@ def test_nested_portals_are_one(run_async):
         assert await outer()
 
     run_async(main)
+
+
+def test_ensure_portal_for_the_rest_of_a_running_task(run_async):
+    async def main():
+        async def deep():
+            await greenio.ensure_portal()
+            assert blocking_pause() is asyncio.current_task()
+            await greenio.ensure_portal()
+
+        async def plain():
+            with pytest.raises(greenio.BlockingInLoopError):
+                blocking_pause()
+            await deep()
+            # Its caller has it too, and so has what comes later.
+            assert blocking_pause() is asyncio.current_task()
+            await asyncio.sleep(0)
+            blocking_pause()
+            return "done"
+
+        tasks = [asyncio.create_task(plain()) for _ in range(3)]
+        assert await asyncio.gather(*tasks) == ["done"] * 3
+        assert not greenio.has_portal()
+
+    run_async(main)
+
+
+def test_ensure_portal_cancelled_at_once(run_async):
+    async def main():
+        steps = []
+
+        async def plain():
+            try:
+                await greenio.ensure_portal()
+            finally:
+                blocking_pause()
+                steps.append("cleaned up in the portal")
+
+        task = asyncio.create_task(plain())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert steps == ["cleaned up in the portal"]
+
+    run_async(main)
+
+
+def test_ensure_portal_leaks_nothing(run_async):
+    import gc
+    import weakref
+
+    class Marker:
+        pass
+
+    async def main():
+        async def plain(marker):
+            await greenio.ensure_portal()
+            blocking_pause()
+            raise KeyError
+
+        references = []
+        for _ in range(20):
+            marker = Marker()
+            references.append(weakref.ref(marker))
+            task = asyncio.create_task(plain(marker))
+            repr(task)
+            outcome = await asyncio.gather(task, return_exceptions=True)
+            assert isinstance(outcome[0], KeyError)
+            task.get_stack()
+            del marker, task, outcome
+        gc.collect()
+        assert [ref for ref in references if ref() is not None] == []
+
+    run_async(main)
+
+
+def test_ensure_portal_outside_a_task(run_async):
+    async def main():
+        done = asyncio.get_running_loop().create_future()
+
+        def callback():
+            try:
+                greenio.ensure_portal().send(None)
+            except RuntimeError as exc:
+                done.set_result(str(exc))
+
+        asyncio.get_running_loop().call_soon(callback)
+        assert "create_task" in await done
+
+    run_async(main)
+
+
+def test_ensure_portal_of_a_task_written_in_python(run_async):
+    async def main():
+        async def plain():
+            await greenio.ensure_portal()
+            blocking_pause()
+            return "done"
+
+        loop = asyncio.get_running_loop()
+        assert await asyncio.tasks._PyTask(plain(), loop=loop) == "done"
+
+    run_async(main)

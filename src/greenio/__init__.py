@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent as getcurrent
 
+from ._core._adopt import ensure_portal as ensure_portal
 from ._core._bridge import await_ as await_
 from ._core._bridge import run_green as run_green
 from ._core._errors import BlockingInLoopError as BlockingInLoopError
@@ -125,6 +126,7 @@ __all__ = [
     "await_",
     "call_after_global",
     "connect",
+    "ensure_portal",
     "exc_after",
     "from_thread",
     "getcurrent",

@@ -180,15 +180,20 @@ class Portal(greenlet):
         finally:
             self._future = None
 
-    def await_(self, awaitable: Awaitable[T]) -> T:
-        """Drive an awaitable as a part of the Task, from a plain function."""
+    def await_(self, awaitable: Awaitable[T], error: BaseException | None = None) -> T:
+        """Drive an awaitable as a part of the Task, from a plain function.
+
+        Args:
+            awaitable: What to await.
+            error: What to raise in it first, if it is a coroutine under way.
+        """
         steps: Any = (
             awaitable if asyncio.iscoroutine(awaitable) else awaitable.__await__()
         )
         assert self.parent is not None
         to_step = self.parent.switch
         try:
-            yielded = steps.send(None)
+            yielded = steps.send(None) if error is None else steps.throw(error)
             while True:
                 try:
                     to_step(yielded)
@@ -201,7 +206,7 @@ class Portal(greenlet):
             return result
 
 
-class _Thrown(Exception):  # noqa: N818 - a carrier, not an error
+class _Thrown(Exception):
     """Carries any exception, BaseExceptions too, through a future."""
 
     def __init__(self, error: BaseException) -> None:
@@ -218,8 +223,62 @@ class _Finished:
         self.result = result
 
 
-def _run_in_portal(portal: Portal, coro: Coroutine[Any, Any, Any]) -> _Finished:
-    return _Finished(portal.await_(coro))
+def _run_in_portal(
+    portal: Portal, coro: Coroutine[Any, Any, Any], error: BaseException | None
+) -> _Finished:
+    return _Finished(portal.await_(coro, error))
+
+
+class Stepper:
+    """Steps a coroutine inside a portal, on behalf of the current Task."""
+
+    __slots__ = ("_coro", "_portal")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+        self._coro = coro
+        self._portal: Portal | None = None
+
+    def send(self) -> Any:
+        """Go on to the next thing that is awaited.
+
+        Returns:
+            What the coroutine yields to its Task.
+
+        Raises:
+            StopIteration: It has returned; the value is its result.
+        """
+        portal = self._portal
+        if portal is None:
+            return self._check(self._start(None))
+        self._enter(portal)
+        return self._check(_switch(portal))
+
+    def throw(self, error: BaseException) -> Any:
+        """Like `send`, raising an exception where the coroutine waits."""
+        portal = self._portal
+        if portal is None:
+            return self._check(self._start(error))
+        self._enter(portal)
+        return self._check(_throw(portal, portal.translated(error)))
+
+    def _start(self, error: BaseException | None) -> Any:
+        portal = self._portal = Portal(get_hub())
+        portal.gr_context = getcurrent().gr_context
+        return _switch(portal, portal, self._coro, error)
+
+    @staticmethod
+    def _enter(portal: Portal) -> None:
+        """Make the portal a part of the step that is about to enter it."""
+        current = getcurrent()
+        if portal.parent is not current:
+            portal.parent = current
+        portal.gr_context = current.gr_context
+
+    @staticmethod
+    def _check(yielded: Any) -> Any:
+        if type(yielded) is _Finished:
+            raise StopIteration(yielded.result)
+        return yielded
 
 
 @_generator_coroutine
@@ -232,29 +291,19 @@ def in_portal(coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     Returns:
         Its result.
     """
-    portal = Portal(get_hub())
-    current = getcurrent()
-    portal.gr_context = current.gr_context
-    yielded = _switch(portal, portal, coro)
-    while type(yielded) is not _Finished:
-        try:
-            yield yielded
-        except BaseException as exc:
-            _enter(portal)
-            yielded = _throw(portal, portal.translated(exc))
-        else:
-            _enter(portal)
-            yielded = _switch(portal)
-    result: T = yielded.result
-    return result
-
-
-def _enter(portal: Portal) -> None:
-    """Make the portal a part of the step that is about to enter it."""
-    current = getcurrent()
-    if portal.parent is not current:
-        portal.parent = current
-    portal.gr_context = current.gr_context
+    stepper = Stepper(coro)
+    try:
+        yielded = stepper.send()
+        while True:
+            try:
+                yield yielded
+            except BaseException as exc:
+                yielded = stepper.throw(exc)
+            else:
+                yielded = stepper.send()
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def current_portal() -> Portal | None:
