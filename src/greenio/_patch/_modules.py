@@ -113,6 +113,17 @@ def share_exceptions(namespace: dict[str, Any], source: ModuleType) -> None:
     namespace.update(shared)
 
 
+def share_main_thread(namespace: dict[str, Any]) -> None:
+    """Undo what executing `threading` has done: there is one main thread."""
+    live = standard("threading")
+    main = live.main_thread()
+    namespace["_main_thread"] = main
+    namespace["_active"].clear()
+    namespace["_active"][main.ident] = main
+    # Where there is one (until Python 3.12), the new main thread's is never released.
+    namespace.get("_shutdown_locks", set()).clear()
+
+
 def package_of(namespace: dict[str, Any], name: str) -> None:
     """Make a green package stand for a standard one.
 

@@ -218,6 +218,11 @@ def _forget(thread: greenlet, ended: Callable[[], None] | None = None) -> None:
         ended()
 
 
+def forget() -> None:
+    """Drop the current thread's sentinel, which is nobody's."""
+    _forget(getcurrent())
+
+
 def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> None:
     """Do for a `threading.Thread` what it would do itself when it begins to run.
 

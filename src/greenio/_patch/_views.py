@@ -24,7 +24,7 @@ from typing import Any
 
 from .._core._originals import allocate_lock
 from ._imports import World
-from ._modules import share_exceptions, views
+from ._modules import share_exceptions, share_main_thread, views
 from ._rebind import rebind_class, rebound
 from ._uvloop import isolate_uvloop
 
@@ -68,7 +68,7 @@ def make_views() -> None:
         else:
             made[name] = _freeze(module, classes, instead)
         instead[id(module)] = made[name]
-    _share_main_thread(made["threading"], importlib.import_module("threading"))
+    share_main_thread(vars(made["threading"]))
     made["concurrent.futures.thread"] = _execute("concurrent.futures.thread", made)
     made["concurrent"] = _concurrent(made["concurrent.futures.thread"])
     views.update(made)
@@ -134,13 +134,6 @@ def _execute(name: str, made: dict[str, ModuleType]) -> ModuleType:
         vars(view)["_set_sentinel"] = made["_thread"]._set_sentinel
     share_exceptions(vars(view), importlib.import_module(name))
     return view
-
-
-def _share_main_thread(view: ModuleType, live: ModuleType) -> None:
-    """There is one main thread, and one object for it."""
-    view._main_thread = live._main_thread  # type: ignore[attr-defined]
-    view._active.clear()
-    view._active.update(live._active)
 
 
 def _concurrent(thread: ModuleType) -> ModuleType:
