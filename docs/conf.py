@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
@@ -41,29 +42,9 @@ napoleon_use_ivar = True
 # the standard library and of greenlet stay without one. So do type variables and
 # greenio's internal types, which appear in a few signatures and are not for users to
 # name.
-_foreign = [
-    "asyncio",
-    "builtins",
-    "collections",
-    "concurrent",
-    "contextvars",
-    "dataclasses",
-    "enum",
-    "greenlet",
-    "io",
-    "os",
-    "select",
-    "socket",
-    "ssl",
-    "thread",
-    "threading",
-    "types",
-    "typing",
-    "urllib",
-    "uvloop",
-]
+_foreign = "|".join([*sys.stdlib_module_names, "greenlet", "uvloop"])
 nitpick_ignore_regex = [
-    (r"py:.*", rf"_?({'|'.join(_foreign)})(\..*)?"),
+    (r"py:.*", rf"({_foreign})(\..*)?"),
     (r"py:.*", r"(greenio\.)?_(core|net|patch)\..*"),
     (r"py:.*", r"HubSpec|LoopFactory"),
     (r"py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
