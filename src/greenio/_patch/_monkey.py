@@ -8,8 +8,10 @@ import logging
 from types import ModuleType
 from typing import Any
 
+from greenlet import GreenletExit
+
 from .._core._originals import RLock
-from ._plans import DRIVERS, KEYWORDS, ON_REQUEST, PLANS, Plan
+from ._plans import KEYWORDS, ON_REQUEST, PLANS, Plan
 from ._views import finish_original_threads, isolate_asyncio, make_views
 
 _lock = RLock()
@@ -98,6 +100,8 @@ def _patch_threads() -> None:
     queue: Any = importlib.import_module("queue")
     queue.SimpleQueue = queue._PySimpleQueue
     _renew_logging_locks(namespace["RLock"])
+    # A worker that ends with its loop has not failed.
+    logging.getLogger("concurrent.futures").addFilter(_is_not_a_kill)
 
 
 def _finish_in_order(namespace: dict[str, Any]) -> None:
@@ -131,6 +135,11 @@ def _renew_logging_locks(rlock: Any) -> None:
         handler = reference()
         if handler is not None and handler.lock is not None and _is_free(handler.lock):
             handler.lock = rlock()
+
+
+def _is_not_a_kill(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, GreenletExit)
 
 
 def _is_free(lock: Any) -> bool:
@@ -170,5 +179,3 @@ def is_monkey_patched(module: ModuleType | str) -> bool:
         plan.module == name for keyword in already_patched for plan in PLANS.get(keyword, ())
     )
 
-
-_ = DRIVERS

@@ -11,8 +11,11 @@ from __future__ import annotations
 import errno
 import math
 import os
+from asyncio import _get_running_loop
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from greenlet import getcurrent
 
 from .._core._descriptors import READ
 from .._core._originals import (
@@ -77,6 +80,21 @@ class _Nest:
         return wait_descriptor(fd, READ, deadline.remaining(), what)
 
 
+def _is_loops_own() -> bool:
+    """Whether the caller is an event loop that was made with a green selector.
+
+    ``asyncio.SelectorEventLoop(selectors.SelectSelector())`` in a patched program: that
+    loop waits in its own selector, for real.
+    """
+    loop = _get_running_loop()
+    selector = getattr(loop, "_selector", None)
+    return (
+        selector is not None
+        and type(selector).__module__ == "greenio.green.selectors"
+        and not hasattr(getcurrent(), "_hub")
+    )
+
+
 class _Deadline:
     """A time limit that several waits share."""
 
@@ -112,6 +130,8 @@ def select(
     ready = _select_now(lists)
     if timeout == 0 or any(ready):
         return ready
+    if _is_loops_own():
+        return select_select(*lists, timeout)
     interest: dict[int, int] = {}
     for objects, events in zip(lists, (POLLIN, POLLOUT, POLLPRI), strict=True):
         for obj in objects:
@@ -196,6 +216,8 @@ class poll:  # noqa: N801 - the name that the standard module gives it
         ready = self._poll.poll(0)
         if ready or timeout == 0:
             return ready
+        if _is_loops_own():
+            return self._poll.poll(timeout)
         deadline = _Deadline(None if timeout is None else math.ceil(timeout) / 1000)
         with _Nest(self._interest) as nest:
             while nest.wait(deadline, "poll.poll()"):
@@ -267,6 +289,9 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
             timeout = None
         ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready or timeout == 0:
+            return ready
+        if _is_loops_own():
+            ready = self._epoll.poll(timeout, maxevents)
             return ready
         deadline = _Deadline(timeout)
         fd = self._epoll.fileno()

@@ -3,8 +3,11 @@
 from typing import TYPE_CHECKING
 
 from .._patch._modules import execute as _execute
+from .select import select as _select
 
 if TYPE_CHECKING:
     from selectors import *
 
 _execute(globals(), "selectors")
+# A function written in C does not become a method of the class that it is put into.
+SelectSelector._select = staticmethod(_select)  # type: ignore[attr-defined]
