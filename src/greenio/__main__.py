@@ -91,18 +91,18 @@ def _parse(arguments: list[str]) -> _Program:
 
 def _version() -> str:
     import platform
+    from importlib import metadata
 
     import greenlet
 
     from . import __version__
     from ._alias import API_LEVEL
 
+    loops = "asyncio"
     try:
-        import uvloop
-    except ImportError:
-        loops = "asyncio"
-    else:
-        loops = f"asyncio, uvloop {uvloop.__version__}"
+        loops += f", uvloop {metadata.version('uvloop')}"
+    except metadata.PackageNotFoundError:
+        pass
     return (
         f"greenio {__version__} (eventlet API {API_LEVEL}) on Python "
         f"{platform.python_version()}, greenlet {greenlet.__version__}, {loops}"
@@ -122,7 +122,9 @@ def _load_script(path: str, main: ModuleType) -> CodeType:
     namespace = vars(main)
     if Path(path).is_dir() or zipfile.is_zipfile(path):
         _replace_first_path(path)
-        return _load_module("__main__", main, f"can't find '__main__' module in {path!r}")
+        return _load_module(
+            "__main__", main, f"can't find '__main__' module in {path!r}"
+        )
     try:
         with io.open_code(str(Path(path).absolute())) as file:
             source = file.read()
@@ -199,7 +201,7 @@ def _run(load: Callable[[ModuleType], CodeType], argv: list[str]) -> None:
         if vars(main).get("__spec__") is not None:
             sys.argv[0] = main.__file__ or argv[0]
         sys.modules["__main__"] = main
-        exec(code, vars(main))
+        exec(code, vars(main))  # noqa: S102 - the user's program
     except SystemExit:
         raise
     except BaseException as exc:

@@ -160,5 +160,5 @@ class _Distribution(importlib.metadata.Distribution):
             f"Summary: The interface of {_ALIAS}, provided by {_PACKAGE}\n"
         )
 
-    def locate_file(self, path: Any) -> Path:  # type: ignore[override, unused-ignore]
-        return Path(__file__).parent / path
+    def locate_file(self, path: Any) -> Path:
+        return Path(__file__).parent.joinpath(path)

@@ -6,6 +6,7 @@ import io
 from types import ModuleType
 from typing import Any
 
+from .._core._trampoline import notify_close
 from . import _os
 
 _open = io.open
@@ -44,7 +45,7 @@ class GreenFileIO(io.FileIO):
     def close(self) -> None:
         """Close the file; whoever waits for it gets an error."""
         if not self.closed and self.closefd:
-            _os.notify_close(self.fileno())
+            notify_close(self.fileno())
         super().close()
 
     def _check(self, what: str) -> None:
@@ -78,7 +79,9 @@ def open_green(
     line_buffering = buffering == 1 and not binary
     size = io.DEFAULT_BUFFER_SIZE if buffering < 2 else buffering
     buffer: Any
-    buffer = io.BufferedReader(raw, size) if kind == "r" else io.BufferedWriter(raw, size)
+    buffer = (
+        io.BufferedReader(raw, size) if kind == "r" else io.BufferedWriter(raw, size)
+    )
     if binary:
         return buffer
     text = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering)

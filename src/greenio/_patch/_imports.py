@@ -97,7 +97,7 @@ class World:
     def execute(self, code: CodeType, namespace: dict[str, Any]) -> None:
         """Run code whose import statements ask this world."""
         namespace["__builtins__"] = self._builtins
-        exec(code, namespace)
+        exec(code, namespace)  # noqa: S102 - the module's own code
 
     def run_module(self, name: str, *, required: bool = False) -> ModuleType:
         """Import a module and its parents by executing them in this world.
@@ -164,7 +164,7 @@ class World:
         self,
         name: str,
         globals: Mapping[str, Any] | None = None,  # noqa: A002 - __import__'s names
-        locals: Mapping[str, Any] | None = None,  # noqa: A002, ARG002
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
         fromlist: Iterable[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
@@ -228,9 +228,7 @@ class World:
         return False
 
 
-def _find_spec(
-    name: str, path: Iterable[str] | None
-) -> importlib.machinery.ModuleSpec:
+def _find_spec(name: str, path: Iterable[str] | None) -> importlib.machinery.ModuleSpec:
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         spec = None if find_spec is None else find_spec(name, path, None)

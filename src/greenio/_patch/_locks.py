@@ -9,6 +9,7 @@ very loop holds it, nothing could, and it is an error.
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from typing import Any
 
 from .._core._errors import BlockingInLoopError
@@ -27,16 +28,19 @@ from ..lock import Lock, RLock, _caller
 # threading.TIMEOUT_MAX
 _TIMEOUT_MAX = 9223372036.0
 
-_REAL_THREAD = -1
 
-
-def _thread_of(waiter: Waiter) -> int:
-    """The OS thread in which a waiter will go on."""
+def _place_of(waiter: Waiter) -> object:
+    """Where a waiter will go on: its OS thread's number, or its loop."""
     if isinstance(waiter, GreenWaiter):
         return waiter._hub.thread_id
     if isinstance(waiter, TaskWaiter):
-        return waiter._thread_id
-    return _REAL_THREAD
+        return waiter._loop
+    return None
+
+
+def _is_here(place: object) -> bool:
+    """Whether what goes on there needs the loop of this OS thread."""
+    return place == get_ident() or (place is not None and place is _get_running_loop())
 
 
 def _check_timeout(timeout: float) -> None:
@@ -52,7 +56,7 @@ class ThreadLock(Lock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._thread = 0
+        self._place: object = None
 
     def __repr__(self) -> str:
         state = "locked" if self.locked() else "unlocked"
@@ -63,27 +67,26 @@ class ThreadLock(Lock):
         with mutex:
             if self.counter > 0 and blocking and timeout == -1:
                 self.counter = 0
-                self._thread = get_ident()
+                self._place = get_ident()
                 return True
         if timeout is not None and blocking:
             _check_timeout(timeout)
         try:
             acquired = super().acquire(blocking, timeout)
         except BlockingInLoopError:
-            if not self._wait_for_thread(acquire_timeout(blocking, timeout)):
-                return False
-            acquired = True
+            if _is_here(self._place):
+                raise
+            acquired = self._block(acquire_timeout(blocking, timeout))
         if acquired:
-            self._thread = get_ident()
+            self._place = get_ident()
         return acquired
 
-    def _wait_for_thread(self, timeout: float | None) -> bool:
+    def _block(self, timeout: float | None) -> bool:
+        """Block this OS thread until whoever holds the lock, elsewhere, releases it."""
         with mutex:
             if self.counter > 0:
                 self.counter = 0
                 return True
-            if self._thread == get_ident():
-                raise
             # In front of green threads of this loop: they could not pass it on.
             waiter = ThreadWaiter()
             self._waiters.appendleft(waiter)
@@ -103,7 +106,7 @@ class ThreadLock(Lock):
         while waiters:
             waiter = waiters.pop_first()
             if waiter.wake():
-                self._thread = _thread_of(waiter)
+                self._place = _place_of(waiter)
                 return
         self.counter = 1
 
@@ -119,7 +122,7 @@ class ThreadRLock(RLock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._thread = 0
+        self._place: object = None
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Take the lock; see `threading.RLock.acquire`."""
@@ -128,11 +131,11 @@ class ThreadRLock(RLock):
         try:
             acquired = super().acquire(blocking, timeout)
         except BlockingInLoopError:
-            if not self._wait_for_thread(acquire_timeout(blocking, timeout), 1):
-                return False
-            acquired = True
+            if _is_here(self._place):
+                raise
+            acquired = self._block(acquire_timeout(blocking, timeout), 1)
         if acquired:
-            self._thread = get_ident()
+            self._place = get_ident()
         return acquired
 
     def __enter__(self) -> bool:
@@ -142,16 +145,16 @@ class ThreadRLock(RLock):
         try:
             super()._acquire_restore(saved)
         except BlockingInLoopError:
-            self._wait_for_thread(None, saved)
-        self._thread = get_ident()
+            if _is_here(self._place):
+                raise
+            self._block(None, saved)
+        self._place = get_ident()
 
-    def _wait_for_thread(self, timeout: float | None, count: int) -> bool:
+    def _block(self, timeout: float | None, count: int) -> bool:
         me = _caller()
         with mutex:
             if self._enter(me, count):
                 return True
-            if self._thread == get_ident():
-                raise
             waiter = ThreadWaiter()
             waiter.value = (me, count)
             self._waiters.appendleft(waiter)
@@ -164,7 +167,7 @@ class ThreadRLock(RLock):
             turn = waiter.value
             if waiter.wake(turn):
                 self._owner, self._count = turn
-                self._thread = _thread_of(waiter)
+                self._place = _place_of(waiter)
                 return
         self._owner = None
         self._count = 0

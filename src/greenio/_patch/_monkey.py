@@ -176,6 +176,7 @@ def is_monkey_patched(module: ModuleType | str) -> bool:
     if name in already_patched:
         return True
     return any(
-        plan.module == name for keyword in already_patched for plan in PLANS.get(keyword, ())
+        plan.module == name
+        for keyword in already_patched
+        for plan in PLANS.get(keyword, ())
     )
-

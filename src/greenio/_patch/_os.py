@@ -97,6 +97,7 @@ def waitpid(pid: int, options: int, /) -> tuple[int, int]:
 
 
 def _wait_for_one(pid: int) -> tuple[int, int]:
+    assert os_pidfd_open is not None
     try:
         descriptor = os_pidfd_open(pid)
     except OSError as exc:

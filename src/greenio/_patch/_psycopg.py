@@ -14,7 +14,7 @@ def make_psycopg_green() -> None:
     extensions.set_wait_callback(_wait)
 
 
-def _wait(connection: Any, timeout: float = -1) -> None:
+def _wait(connection: Any, _timeout: float = -1) -> None:
     from psycopg2 import ProgrammingError, extensions
 
     while True:

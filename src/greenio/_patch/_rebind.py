@@ -7,6 +7,7 @@ sockets, or `socket.socket.accept` over plain ones after the module was patched.
 
 from __future__ import annotations
 
+import operator
 from types import FunctionType
 from typing import Any
 
@@ -50,6 +51,6 @@ def _rebound_attribute(
     if isinstance(value, property):
         accessors = (value.fget, value.fset, value.fdel)
         new = tuple(_rebound_attribute(item, home, namespace) for item in accessors)
-        if any(now is not then for now, then in zip(new, accessors)):  # noqa: B905
-            return property(*new, doc=value.__doc__)
+        if any(map(operator.is_not, new, accessors)):
+            return property(new[0], new[1], new[2], value.__doc__)
     return value

@@ -38,6 +38,7 @@ from .._core._trampoline import notify_close, wait_descriptor
 _KQ_FILTER_READ, _KQ_FILTER_WRITE, _KQ_EV_ADD = -1, -2, 1
 
 Lists = tuple[list[Any], list[Any], list[Any]]
+Sequences = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 
 
 class _Nest:
@@ -54,6 +55,7 @@ class _Nest:
                     continue
         else:  # pragma: no cover - macOS and the BSDs
             assert _kqueue is not None
+            assert _kevent is not None
             self._poller = _kqueue()
             filters = (
                 (POLLIN | POLLPRI, _KQ_FILTER_READ),
@@ -151,7 +153,7 @@ def _sequence(objects: Iterable[Any]) -> Sequence[Any]:
     return objects if isinstance(objects, (list, tuple)) else list(objects)
 
 
-def _select_now(lists: tuple[Sequence[Any], ...]) -> Lists:
+def _select_now(lists: Sequences) -> Lists:
     try:
         return select_select(*lists, 0)
     except ValueError:
@@ -161,7 +163,7 @@ def _select_now(lists: tuple[Sequence[Any], ...]) -> Lists:
     return _poll_now(lists)
 
 
-def _poll_now(lists: tuple[Sequence[Any], ...]) -> Lists:
+def _poll_now(lists: Sequences) -> Lists:
     """What `select` answers at once, for numbers that it cannot take."""
     assert _poll is not None
     # What counts as ready is what the kernel's own select() goes by.
@@ -187,7 +189,7 @@ class poll:  # noqa: N801 - the name that the standard module gives it
 
     def __init__(self) -> None:
         assert _poll is not None
-        self._poll = _poll()
+        self._poll: Any = _poll()
         self._interest: dict[int, int] = {}
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
@@ -213,11 +215,11 @@ class poll:  # noqa: N801 - the name that the standard module gives it
         """
         if timeout is not None and timeout < 0:
             timeout = None
-        ready = self._poll.poll(0)
+        ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready or timeout == 0:
             return ready
         if _is_loops_own():
-            return self._poll.poll(timeout)
+            return list(self._poll.poll(timeout))
         deadline = _Deadline(None if timeout is None else math.ceil(timeout) / 1000)
         with _Nest(self._interest) as nest:
             while nest.wait(deadline, "poll.poll()"):
@@ -291,8 +293,7 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
         if ready or timeout == 0:
             return ready
         if _is_loops_own():
-            ready = self._epoll.poll(timeout, maxevents)
-            return ready
+            return list(self._epoll.poll(timeout, maxevents))
         deadline = _Deadline(timeout)
         fd = self._epoll.fileno()
         while wait_descriptor(fd, READ, deadline.remaining(), "epoll.poll()"):
@@ -300,4 +301,3 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
             if ready:
                 return ready
         return []
-

@@ -17,10 +17,10 @@ def green_wait(namespace: dict[str, Any]) -> Callable[..., int]:
             timeout is not None
             and self.returncode is None
             and not _os.wait_for_exit(self.pid, timeout)
-        ):
             # It may have ended in this very moment.
-            if self.poll() is None:
-                raise namespace["TimeoutExpired"](self.args, timeout)
+            and self.poll() is None
+        ):
+            raise namespace["TimeoutExpired"](self.args, timeout)
         return original(self, timeout)
 
     return _wait

@@ -18,8 +18,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._core import _originals
 from .._core._current import existing_hub, get_hub
 from .._core._greenthread import GreenThread
-from .._core._originals import in_main_thread
 from .._core._originals import get_ident as _native_ident
+from .._core._originals import in_main_thread
 from ..event import Event
 from ._locks import ThreadLock
 
@@ -96,7 +96,7 @@ class _ThreadHandle:
 
     def __init__(self) -> None:
         self.ident = 0
-        self._event = Event()
+        self._event: Event[None] = Event()
 
     def __repr__(self) -> str:
         return f"<_ThreadHandle object: ident={self.ident}>"

@@ -44,7 +44,9 @@ def isolate_uvloop(executor_class: Callable[..., Any], threading: ModuleType) ->
         vars(self)[key] = executor
         base.set_default_executor(self, executor)
 
-    async def shutdown_default_executor(self: Any, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(
+        self: Any, timeout: float | None = None
+    ) -> None:
         executor = vars(self).pop(key, None)
         # Without one, uvloop only remembers that the executor is shut down.
         base.set_default_executor(self, None)
@@ -76,7 +78,7 @@ async def _join(
         error = None
         try:
             executor.shutdown(wait=True)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it goes to whoever awaits
             error = exc
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, error)

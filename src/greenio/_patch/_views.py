@@ -16,7 +16,6 @@ asyncio's modules are then given the views for the modules that they imported.
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import sys
 from types import FunctionType, ModuleType
@@ -123,15 +122,15 @@ def _freeze(
 
 def _execute(name: str, made: dict[str, ModuleType]) -> ModuleType:
     modules = dict(made)
-    sentinel = getattr(_thread, "_set_sentinel", None)
-    if sentinel is not None:
+    native = vars(made["_thread"])
+    if "_set_sentinel" in native:
         # `threading` makes an object for the main thread. The real one would take over
         # the lock by which the interpreter says that the calling thread has ended.
         plain = modules["_thread"] = ModuleType("_thread")
-        vars(plain).update(vars(made["_thread"]), _set_sentinel=allocate_lock)
+        vars(plain).update(native, _set_sentinel=allocate_lock)
     view = World(modules).run_module(name, required=True)
-    if sentinel is not None and "_set_sentinel" in vars(view):
-        vars(view)["_set_sentinel"] = made["_thread"]._set_sentinel
+    if "_set_sentinel" in vars(view):
+        vars(view)["_set_sentinel"] = native["_set_sentinel"]
     share_exceptions(vars(view), importlib.import_module(name))
     return view
 
@@ -150,14 +149,14 @@ def _concurrent(thread: ModuleType) -> ModuleType:
 
     futures = ModuleType("concurrent.futures")
     vars(futures).update(vars(live))
-    futures.thread = thread  # type: ignore[attr-defined]
-    futures.ThreadPoolExecutor = _TakesGreenOnes(  # type: ignore[attr-defined]
+    vars(futures)["thread"] = thread
+    vars(futures)["ThreadPoolExecutor"] = _TakesGreenOnes(
         "ThreadPoolExecutor",
         (thread.ThreadPoolExecutor,),
         {"__module__": "concurrent.futures.thread"},
     )
     package = ModuleType("concurrent")
-    package.futures = futures  # type: ignore[attr-defined]
+    vars(package)["futures"] = futures
     return package
 
 
@@ -175,7 +174,7 @@ def isolate_asyncio() -> None:
                 if id(value) in instead:
                     namespace[attribute] = instead[id(value)]
     # Import locks belong to real threads.
-    bootstrap = importlib._bootstrap  # type: ignore[attr-defined]
+    bootstrap: Any = sys.modules["_frozen_importlib"]
     bootstrap._thread = views["_thread"]
     isolate_uvloop(views["concurrent"].futures.ThreadPoolExecutor, views["threading"])
 
@@ -183,7 +182,7 @@ def isolate_asyncio() -> None:
 def finish_original_threads() -> None:
     """Wait for the threads of original modules, at the end of the interpreter."""
     threading = views["threading"]
-    threading._SHUTTING_DOWN = True  # type: ignore[attr-defined]
+    vars(threading)["_SHUTTING_DOWN"] = True
     atexits = threading._threading_atexits
     while atexits:
         atexits.pop()()

@@ -1,3 +1,3 @@
-"""eventlet's name for `greenio.green.queue`."""
+"""eventlet's name for `greenio.green.queue`."""  # noqa: N999 - a name of old
 
 from .queue import *

@@ -1,3 +1,3 @@
-"""eventlet's name for `greenio.green.socketserver`."""
+"""eventlet's name for `greenio.green.socketserver`."""  # noqa: N999 - a name of old
 
 from .socketserver import *

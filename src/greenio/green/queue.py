@@ -6,8 +6,7 @@ from .._patch._modules import execute as _execute
 
 if TYPE_CHECKING:
     from queue import *
-    from queue import _PySimpleQueue  # type: ignore[attr-defined]
 
 _execute(globals(), "queue")
 # The one written in C waits in C.
-SimpleQueue = _PySimpleQueue
+SimpleQueue = globals()["_PySimpleQueue"]

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 _execute(globals(), "selectors")
 # A function written in C does not become a method of the class that it is put into.
-SelectSelector._select = staticmethod(_select)  # type: ignore[attr-defined]
+globals()["SelectSelector"]._select = staticmethod(_select)

@@ -10,5 +10,4 @@ if TYPE_CHECKING:
     from subprocess import *
 
 _execute(globals(), "subprocess", io=_green_io())
-if hasattr(Popen, "_wait"):
-    Popen._wait = _green_wait(globals())
+globals()["Popen"]._wait = _green_wait(globals())

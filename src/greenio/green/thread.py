@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from .._patch import _threads
-from .._patch._local import local as _local
-from .._patch._locks import ThreadLock as LockType
-from .._patch._locks import ThreadRLock as RLock
+from .._patch._local import local as _green_local
+from .._patch._locks import ThreadLock as _ThreadLock
+from .._patch._locks import ThreadRLock as _ThreadRLock
 from .._patch._modules import complete as _complete
 from .._patch._modules import standard as _standard
 from .._patch._threads import get_ident as get_ident
@@ -14,7 +14,9 @@ from .._patch._threads import start_new_thread as start_new_thread
 if TYPE_CHECKING:
     from _thread import *
 
-allocate_lock = allocate = LockType
+_local = _green_local
+RLock = _ThreadRLock
+LockType = allocate_lock = allocate = _ThreadLock
 start_new = start_new_thread
 
 # What differs between the interpreter's versions is replaced where it is.
