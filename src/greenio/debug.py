@@ -48,10 +48,8 @@ def format_hub_listeners() -> str:
 
 def format_threads_info() -> str:
     """Return a text with every green thread of the current hub and its stack."""
-    parts = []
-    for thread in get_hub().green_threads():
-        parts.append(f"{thread!r}\n{_stack(thread)}")
-    return "\n".join(parts)
+    threads = get_hub().green_threads()
+    return "\n".join(f"{thread!r}\n{_stack(thread)}" for thread in threads)
 
 
 def _stack(thread: greenlet) -> str:

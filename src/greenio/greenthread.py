@@ -15,6 +15,12 @@ from ._core._greenthread import spawn as spawn
 from ._core._greenthread import spawn_after as spawn_after
 from ._core._greenthread import spawn_after_local as spawn_after_local
 from ._core._greenthread import spawn_n as spawn_n
+from ._core._join import iwait as iwait
+from ._core._join import iwait_async as iwait_async
+from ._core._join import joinall as joinall
+from ._core._join import joinall_async as joinall_async
+from ._core._join import wait as wait
+from ._core._join import wait_async as wait_async
 
 call_after = call_after_local
 
@@ -26,10 +32,16 @@ __all__ = [
     "cancel",
     "exc_after",
     "getcurrent",
+    "iwait",
+    "iwait_async",
+    "joinall",
+    "joinall_async",
     "kill",
     "sleep",
     "spawn",
     "spawn_after",
     "spawn_after_local",
     "spawn_n",
+    "wait",
+    "wait_async",
 ]

@@ -69,7 +69,9 @@ class _Rest(Coroutine[Any, Any, Any]):
         if self._stepper is None:
             self._stepper = Stepper(self._coro)
         error = args[1] if len(args) > 1 and args[1] is not None else args[0]
-        return self._stepper.throw(error if isinstance(error, BaseException) else error())
+        return self._stepper.throw(
+            error if isinstance(error, BaseException) else error()
+        )
 
     def close(self) -> None:
         self._coro.close()

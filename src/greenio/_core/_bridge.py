@@ -214,7 +214,7 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     hub.wake(thread)
     while not thread.dead:
         try:
-            await thread._ended_async()
+            await thread.wait_end_async()
         except asyncio.CancelledError as cancellation:
             if not thread:
                 # Never started: nothing of it is to run.
@@ -222,7 +222,6 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
                 raise
             kill(thread, asyncio.CancelledError, *cancellation.args)
     try:
-        return thread._outcome()  # type: ignore[no-any-return]
+        return thread.outcome()  # type: ignore[no-any-return]
     except GreenletExit:
         raise asyncio.CancelledError(f"{thread!r} was killed") from None
-

@@ -127,6 +127,14 @@ class GreenThread(greenlet):
         except Exception as exc:
             self._hub.report(f"the link {func!r} of {self!r} failed", exc)
 
+    def run_in_place(self) -> None:
+        """Run the function in the caller; this green thread never starts.
+
+        For a caller who must not wait for it to start, such as one who holds what it
+        needs.
+        """
+        GreenThread.run(self)
+
     def _kill_unstarted(self, throw_args: tuple[Any, ...]) -> None:
         """End a green thread that never ran: its function is not called at all."""
         self._call = None
@@ -156,25 +164,29 @@ class GreenThread(greenlet):
                 ``await green_thread`` there.
         """
         if self._state is _PENDING:
-            if getcurrent() is self:
-                raise RuntimeError(
-                    "a green thread cannot wait for itself; wait for it from another "
-                    "one, or use link() to be told when it ends"
-                )
-            with mutex:
-                if self._state is not _PENDING:  # by another OS thread
-                    return self._outcome()
-                waiter = new_waiter("GreenThread.wait()")
-                watchers = self._watchers
-                if watchers is None:
-                    self._watchers = watchers = []
-                watchers.append(waiter)
-            try:
-                waiter.block()
-            except BaseException:
-                self._forget(waiter)
-                raise
-        return self._outcome()
+            self.wait_end()
+        return self.outcome()
+
+    def wait_end(self) -> None:
+        """Wait until the green thread ends, however it does; see `wait`."""
+        if getcurrent() is self:
+            raise RuntimeError(
+                "a green thread cannot wait for itself; wait for it from another "
+                "one, or use link() to be told when it ends"
+            )
+        with mutex:
+            if self._state is not _PENDING:
+                return
+            waiter = new_waiter("GreenThread.wait()")
+            watchers = self._watchers
+            if watchers is None:
+                self._watchers = watchers = []
+            watchers.append(waiter)
+        try:
+            waiter.block()
+        except BaseException:
+            self._forget(waiter)
+            raise
 
     async def wait_async(self) -> Any:
         """Wait until the green thread ends, as a coroutine; ``await gt`` is the same.
@@ -190,24 +202,25 @@ class GreenThread(greenlet):
         """
         if self._state is _PENDING:
             try:
-                await self._ended_async()
+                await self.wait_end_async()
             except asyncio.CancelledError:
                 self.kill()
                 while self._state is _PENDING:
                     # A second cancellation does not abandon the finally blocks either.
                     try:
-                        await self._ended_async()
+                        await self.wait_end_async()
                     except asyncio.CancelledError:
                         continue
                 raise
         if isinstance(getattr(self, "_error", None), GreenletExit):
             raise asyncio.CancelledError(f"{self!r} was killed")
-        return self._outcome()
+        return self.outcome()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.wait_async().__await__()
 
-    async def _ended_async(self) -> None:
+    async def wait_end_async(self) -> None:
+        """Await the end of the green thread, however it ends; it is not killed."""
         with mutex:
             if self._state is not _PENDING:
                 return
@@ -226,7 +239,8 @@ class GreenThread(greenlet):
             if self._watchers and waiter in self._watchers:
                 self._watchers.remove(waiter)
 
-    def _outcome(self) -> Any:
+    def outcome(self) -> Any:
+        """Return or raise what `wait` does, of a green thread that has ended."""
         error = self._error
         if error is None:
             return self._result

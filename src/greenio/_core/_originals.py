@@ -77,4 +77,3 @@ SSLError = ssl.SSLError
 def in_main_thread() -> bool:
     """Whether the caller runs in the interpreter's main OS thread."""
     return get_ident() == main_thread().ident
-

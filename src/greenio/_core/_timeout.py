@@ -212,7 +212,7 @@ def with_timeout(
         return function(*args, **kwds)
     except Timeout as expired:
         if expired is timeout and timeout_value is not _MISSING:
-            return cast(T, timeout_value)
+            return cast("T", timeout_value)
         raise
     finally:
         timeout.cancel()

@@ -16,8 +16,8 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._core._greenthread import GreenThread
+from .._core._local import local
 from . import _threads
-from ._local import local
 from ._locks import ThreadLock, ThreadRLock
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from .._core._local import local as _green_local
 from .._patch import _threads
-from .._patch._local import local as _green_local
 from .._patch._locks import ThreadLock as _ThreadLock
 from .._patch._locks import ThreadRLock as _ThreadRLock
 from .._patch._modules import complete as _complete

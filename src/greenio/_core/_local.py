@@ -11,8 +11,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._core._greenthread import GreenThread
-from .._core._originals import thread_local
+from ._greenthread import GreenThread
+from ._originals import thread_local
 
 _MISSING = object()
 

@@ -1,0 +1,115 @@
+"""Pools of green threads, and piles of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._core._greenthread import GreenThread
+from ._core._pile import Arrivals
+from ._core._pile import OrderedResults as GreenMap
+from ._core._pool import GreenPool as GreenPool
+
+__all__ = ["GreenMap", "GreenPile", "GreenPool"]
+
+
+class GreenPile:
+    """Runs functions in green threads, and yields their results in order.
+
+    Iterate over it with ``for`` or ``async for``. An exception of a function is raised
+    at its place, and iterating can go on after it. Iterating ends when every result has
+    been taken.
+
+    Args:
+        size_or_pool: A `GreenPool` to run in, or the size of a pool of its own.
+    """
+
+    def __init__(self, size_or_pool: int | GreenPool = 1000) -> None:
+        if isinstance(size_or_pool, GreenPool):
+            self.pool = size_or_pool
+        else:
+            self.pool = GreenPool(size_or_pool)
+        self._arrivals = Arrivals()
+        # Results to come, those included whose function waits for a slot.
+        self.counter = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} counter={self.counter} pool={self.pool!r}>"
+
+    def spawn(self, func: Callable[..., Any], *args: Any, **kw: Any) -> GreenThread:
+        """Run a function in a green thread of the pool, waiting for a free slot.
+
+        Args:
+            func: The function.
+            *args: Its positional arguments.
+            **kw: Its keyword arguments.
+
+        Returns:
+            The green thread.
+
+        Raises:
+            TypeError: `func` cannot be called.
+        """
+        self.counter += 1
+        try:
+            thread = self.pool.spawn(func, *args, **kw)
+        except BaseException:
+            self.counter -= 1
+            raise
+        self._arrivals.put(thread)
+        return thread
+
+    async def spawn_async(
+        self, func: Callable[..., Any], *args: Any, **kw: Any
+    ) -> GreenThread:
+        """Like `spawn`, for coroutines: it awaits a free slot."""
+        self.counter += 1
+        try:
+            thread = await self.pool.spawn_async(func, *args, **kw)
+        except BaseException:
+            self.counter -= 1
+            raise
+        self._arrivals.put(thread)
+        return thread
+
+    def __iter__(self) -> GreenPile:
+        return self
+
+    def __next__(self) -> Any:
+        """Wait for the next result.
+
+        Raises:
+            StopIteration: Every result has been taken.
+            BaseException: Whatever the function raised.
+        """
+        if self.counter == 0:
+            raise StopIteration
+        thread = self._arrivals.get()
+        if not thread.dead:
+            try:
+                thread.wait_end()
+            except BaseException:
+                # Killed or timed out: the result is still to be had.
+                self._arrivals.put_back(thread)
+                raise
+        self.counter -= 1
+        return thread.outcome()
+
+    next = __next__
+
+    def __aiter__(self) -> GreenPile:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Await the next result; see `__next__`."""
+        if self.counter == 0:
+            raise StopAsyncIteration
+        thread = await self._arrivals.get_async()
+        if not thread.dead:
+            try:
+                await thread.wait_end_async()
+            except BaseException:
+                self._arrivals.put_back(thread)
+                raise
+        self.counter -= 1
+        return thread.outcome()
