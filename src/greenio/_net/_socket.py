@@ -53,9 +53,9 @@ _raw_recvfrom_into = raw_socket.recvfrom_into
 _raw_send = raw_socket.send
 _raw_sendto = raw_socket.sendto
 _raw_setblocking = raw_socket.setblocking
-_raw_family = raw_socket.family.__get__  # type: ignore[attr-defined]
-_raw_type = raw_socket.type.__get__  # type: ignore[attr-defined]
-_raw_proto = raw_socket.proto.__get__  # type: ignore[attr-defined]
+_raw_family = raw_socket.family.__get__
+_raw_type = raw_socket.type.__get__
+_raw_proto = raw_socket.proto.__get__
 
 _STREAM = int(_socket_types.SOCK_STREAM)
 _INET = frozenset({int(_socket_types.AF_INET), int(_socket_types.AF_INET6)})
@@ -79,9 +79,18 @@ class GreenSocket(socket_class):
         fileno: A descriptor to use instead of making one.
     """
 
-    __slots__ = ("__dict__", "_drained", "_lent", "_reader", "_timeout", "_writer")
+    __slots__ = (
+        "__dict__",
+        "_drained",
+        "_is_stream",
+        "_lent",
+        "_reader",
+        "_timeout",
+        "_writer",
+    )
 
     _drained: bool
+    _is_stream: bool
     _lent: Any
     _reader: Listener | None
     _timeout: float | None
@@ -116,6 +125,7 @@ class GreenSocket(socket_class):
         _raw_init(self, family, type, proto, fileno)
         self._io_refs = 0
         self._closed = False
+        self._is_stream = _raw_type(self) == _STREAM
         self._timeout = 0.0 if set_nonblocking else timeout
         _raw_setblocking(self, False)
         hub = existing_hub()
@@ -219,7 +229,7 @@ class GreenSocket(socket_class):
                     raise
             else:
                 if 0 < len(data) < bufsize and not flags:
-                    self._drained = _raw_type(self) == _STREAM
+                    self._drained = self._is_stream
                 return data
             self._wait(READ, self._timeout)
 
@@ -235,7 +245,7 @@ class GreenSocket(socket_class):
                     raise
             else:
                 if count and not flags and count < (nbytes or len(buffer)):
-                    self._drained = _raw_type(self) == _STREAM
+                    self._drained = self._is_stream
                 return count
             self._wait(READ, self._timeout)
 
@@ -287,6 +297,9 @@ class GreenSocket(socket_class):
             if self._timeout == 0:
                 raise
             sent = 0
+        else:
+            if type(data) is bytes and sent == len(data):
+                return
         with memoryview(data) as view, view.cast("B") as octets:
             if sent == len(octets):
                 return
@@ -319,7 +332,7 @@ class GreenSocket(socket_class):
         sent: int = self._write(_raw_sendto, data, *args)
         return sent
 
-    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file with the system's `sendfile`, or with `send` where that cannot.
 
         Returns:
@@ -354,7 +367,7 @@ class GreenSocket(socket_class):
 
     # -- connecting ------------------------------------------------------------------
 
-    def accept(self) -> tuple[GreenSocket, Any]:  # type: ignore[override]
+    def accept(self) -> tuple[GreenSocket, Any]:
         """Wait for a connection; the result is a green socket and the peer's address."""
         while True:
             try:
@@ -462,7 +475,10 @@ class GreenSocket(socket_class):
     def dup(self) -> GreenSocket:
         """Return a green socket on a duplicate of the descriptor."""
         twin = self.__class__(
-            _raw_family(self), _raw_type(self), _raw_proto(self), os.dup(self._open_fd())
+            _raw_family(self),
+            _raw_type(self),
+            _raw_proto(self),
+            os.dup(self._open_fd()),
         )
         os.set_inheritable(_raw_fileno(twin), False)
         twin._timeout = self._timeout

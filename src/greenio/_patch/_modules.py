@@ -12,9 +12,9 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .._core._rebind import rebound
 from ._imports import World, code_of
 from ._plans import GREEN, PLANS
-from ._rebind import rebound
 
 # Names that say which module a module is.
 _OWN = frozenset(

@@ -22,9 +22,9 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .._core._originals import allocate_lock
+from .._core._rebind import rebind_class, rebound
 from ._imports import World
 from ._modules import share_exceptions, share_main_thread, views
-from ._rebind import rebind_class, rebound
 from ._uvloop import isolate_uvloop
 
 # In the order in which they are made, since the later refer to the earlier. A frozen

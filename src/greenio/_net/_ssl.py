@@ -1,0 +1,340 @@
+"""TLS over green sockets: `GreenSSLSocket` and `GreenSSLContext`.
+
+Both are subclasses of the standard ones. The socket is always non-blocking underneath,
+so the TLS machinery answers "want read" or "want write" where it would have blocked, and
+the green thread waits for just that. The method resolution order is
+``GreenSSLSocket, GreenSocket, ssl.SSLSocket, socket.socket``: what a method of
+`ssl.SSLSocket` calls through ``super()`` is the raw, non-blocking one.
+"""
+
+from __future__ import annotations
+
+import ssl as _standard  # noqa: TID251 - constants, and the module behind the subclasses
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NoReturn, cast
+
+from .._core._descriptors import READ, WRITE
+from .._core._originals import (
+    SSLContext,
+    SSLSocket,
+    SSLWantReadError,
+    SSLWantWriteError,
+    monotonic,
+    raw_socket,
+)
+from .._core._rebind import rebound
+from ._socket import GreenSocket
+
+_raw_setblocking = raw_socket.setblocking
+
+
+class GreenSSLSocket(GreenSocket, SSLSocket):
+    """A TLS socket that parks the calling green thread.
+
+    Made by `GreenSSLContext.wrap_socket`, `wrap_socket` and `accept`.
+    """
+
+    _connected: bool
+    _context: Any
+    _session: Any
+    _sslobj: Any
+    do_handshake_on_connect: bool
+    server_hostname: str | None
+    server_side: bool
+    suppress_ragged_eofs: bool
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> GreenSSLSocket:
+        # `SSLSocket._create`, the only constructor, calls no __init__ of ours.
+        self = super().__new__(cls)
+        self._reader = self._writer = None
+        self._drained = False
+        self._is_stream = False
+        self._lent = None
+        self._timeout = None
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        SSLSocket.__init__(self, *args, **kwargs)
+
+    # -- waiting -------------------------------------------------------------------
+
+    def _tls(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Make a TLS call, as often as it takes; the time limit is for the whole."""
+        limit = self._timeout
+        deadline: float | None = None
+        while True:
+            try:
+                return call(self, *args)
+            except SSLWantReadError:
+                if limit == 0:
+                    raise
+                event = READ
+            except SSLWantWriteError:
+                if limit == 0:
+                    raise
+                event = WRITE
+            if limit is not None and deadline is None:
+                deadline = monotonic() + limit
+            self._wait(event, self._remaining(deadline))
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Set the limit for each operation; see `GreenSocket.settimeout`."""
+        GreenSocket.settimeout(self, value)
+        # The descriptor may have come from a blocking socket.
+        _raw_setblocking(self, False)
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Set no time limit (True), or 0 (False)."""
+        GreenSocket.setblocking(self, flag)
+        _raw_setblocking(self, False)
+
+    # -- the handshake and the end ---------------------------------------------------
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands with the peer."""
+        limit = self._timeout
+        if block and limit == 0:
+            self._timeout = None
+        try:
+            self._tls(SSLSocket.do_handshake)
+        finally:
+            self._timeout = limit
+
+    def unwrap(self) -> Any:
+        """End TLS, and return the socket for what comes after it."""
+        return self._tls(SSLSocket.unwrap)
+
+    def shutdown(self, how: int, /) -> None:
+        """Shut the connection down, without the peer's agreement."""
+        SSLSocket.shutdown(self, how)
+
+    def verify_client_post_handshake(self) -> None:
+        """Ask the client for a certificate now (TLS 1.3)."""
+        self._tls(SSLSocket.verify_client_post_handshake)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002
+        """Read up to `len` bytes, or into a buffer."""
+        return self._tls(SSLSocket.read, len, buffer)
+
+    def recv(self, buflen: int = 1024, flags: int = 0, /) -> bytes:
+        """Receive up to `buflen` bytes."""
+        if self._sslobj is None:
+            return GreenSocket.recv(self, buflen, flags)
+        return cast("bytes", self._tls(SSLSocket.recv, buflen, flags))
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Receive into a buffer."""
+        if self._sslobj is None:
+            return GreenSocket.recv_into(self, buffer, nbytes or 0, flags)
+        return cast("int", self._tls(SSLSocket.recv_into, buffer, nbytes, flags))
+
+    def recvfrom(self, buflen: int = 1024, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive a datagram, before there is TLS."""
+        if self._sslobj is not None:
+            return SSLSocket.recvfrom(self, buflen, flags)
+        return GreenSocket.recvfrom(self, buflen, flags)
+
+    def recvfrom_into(
+        self, buffer: Any, nbytes: int | None = None, flags: int = 0
+    ) -> tuple[int, Any]:
+        """Receive a datagram into a buffer, before there is TLS."""
+        if self._sslobj is not None:
+            return SSLSocket.recvfrom_into(self, buffer, nbytes, flags)
+        return GreenSocket.recvfrom_into(self, buffer, nbytes or 0, flags)
+
+    def recvmsg(self, *args: Any, **kwargs: Any) -> Any:
+        """Not to be had with TLS."""
+        return SSLSocket.recvmsg(self, *args, **kwargs)
+
+    def recvmsg_into(self, *args: Any, **kwargs: Any) -> Any:
+        """Not to be had with TLS."""
+        return SSLSocket.recvmsg_into(self, *args, **kwargs)
+
+    # -- writing -----------------------------------------------------------------------
+
+    def write(self, data: Any) -> int:
+        """Write some of the data; the result is how many bytes went."""
+        return cast("int", self._tls(SSLSocket.write, data))
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send some of the data; the result is how many bytes went."""
+        if self._sslobj is None:
+            return GreenSocket.send(self, data, flags)
+        return cast("int", self._tls(SSLSocket.send, data, flags))
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send all of the data."""
+        if self._sslobj is None:
+            GreenSocket.sendall(self, data, flags)
+        else:
+            SSLSocket.sendall(self, data, flags)
+
+    def sendto(self, data: Any, *args: Any) -> int:
+        """Send a datagram, before there is TLS."""
+        if self._sslobj is not None:
+            return SSLSocket.sendto(self, data, *args)
+        return GreenSocket.sendto(self, data, *args)
+
+    def sendmsg(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had with TLS."""
+        SSLSocket.sendmsg(self, *args, **kwargs)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file."""
+        if self._sslobj is None:
+            return GreenSocket.sendfile(self, file, offset, count)
+        sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
+        return sent
+
+    # -- connecting --------------------------------------------------------------------
+
+    def accept(self) -> tuple[GreenSSLSocket, Any]:
+        """Wait for a connection, and shake hands with it."""
+        plain, address = GreenSocket.accept(self)
+        secure = self.context.wrap_socket(
+            plain,
+            do_handshake_on_connect=self.do_handshake_on_connect,
+            suppress_ragged_eofs=self.suppress_ragged_eofs,
+            server_side=True,
+        )
+        return cast("GreenSSLSocket", secure), address
+
+    def _connect(self, address: Any) -> int:
+        """Connect, then shake hands; the result is an error number."""
+        if self.server_side:
+            raise ValueError("can't connect in server-side mode")
+        if self._connected or self._sslobj is not None:
+            raise ValueError("attempt to connect already-connected SSLSocket!")
+        self._sslobj = self.context._wrap_socket(  # type: ignore[attr-defined]
+            self, False, self.server_hostname, owner=self, session=self._session
+        )
+        try:
+            error = GreenSocket._connect(self, address)
+            if not error:
+                self._connected = True
+                if self.do_handshake_on_connect:
+                    self.do_handshake()
+        except BaseException:
+            self._sslobj = None
+            raise
+        if error:
+            self._sslobj = None
+        return error
+
+    def dup(self) -> Any:
+        """Not to be had with TLS."""
+        return SSLSocket.dup(self)
+
+
+class GreenSSLContext(SSLContext):
+    """A TLS context whose sockets are green."""
+
+    # mypy: what the standard library says of it is the standard class.
+    sslsocket_class = GreenSSLSocket
+
+    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
+        """Make a TLS socket of a connected or listening one, green or not."""
+        return SSLContext.wrap_socket(self, sock, *args, **kwargs)
+
+
+# What the standard module's functions are to find by the name SSLContext.
+_STANDARD_NAMES = {**vars(_standard), "SSLContext": SSLContext}
+_GREEN_NAMES = {**vars(_standard), "SSLContext": GreenSSLContext}
+
+# The setters of the standard class find their base by the *name* SSLContext in the ssl
+# module. Were that name to mean our subclass one day, they would find themselves, and
+# recurse until the stack ends. These look the name up where it cannot change.
+for _name, _property in vars(SSLContext).items():
+    if isinstance(_property, property) and _property.fset is not None:
+        setattr(
+            GreenSSLContext,
+            _name,
+            property(
+                _property.fget,
+                rebound(cast("FunctionType", _property.fset), _STANDARD_NAMES),
+                _property.fdel,
+                _property.__doc__,
+            ),
+        )
+
+create_default_context = rebound(
+    cast("FunctionType", _standard.create_default_context), _GREEN_NAMES
+)
+
+
+def wrap_socket(
+    sock: Any,
+    keyfile: Any = None,
+    certfile: Any = None,
+    server_side: bool = False,
+    cert_reqs: int = _standard.CERT_NONE,
+    ssl_version: int | None = None,
+    ca_certs: Any = None,
+    do_handshake_on_connect: bool = True,
+    suppress_ragged_eofs: bool = True,
+    ciphers: str | None = None,
+    *,
+    server_hostname: str | None = None,
+    context: _standard.SSLContext | None = None,
+) -> GreenSSLSocket:
+    """Make a TLS socket, with the arguments that `ssl.wrap_socket` had.
+
+    Args:
+        sock: The socket; it is closed in favour of the new one.
+        keyfile: The private key, if it is not in `certfile`.
+        certfile: The certificate and its chain.
+        server_side: Whether this is the server's end.
+        cert_reqs: Whether the peer must show a certificate.
+        ssl_version: A protocol constant; by default the best that both ends know.
+        ca_certs: The certificates to check the peer's against.
+        do_handshake_on_connect: Whether connecting and accepting shake hands.
+        suppress_ragged_eofs: Whether an unexpected end reads as the end.
+        ciphers: The ciphers to allow, as OpenSSL writes them.
+        server_hostname: The name that the server's certificate must be for.
+        context: A context to use instead of one made of the arguments above.
+
+    Returns:
+        The TLS socket.
+
+    Raises:
+        ValueError: `server_side` without `certfile`, or `keyfile` without `certfile`.
+    """
+    if context is None:
+        if server_side and not certfile:
+            raise ValueError(
+                "certfile must be specified for server-side operations: pass "
+                "certfile=..., or context=..."
+            )
+        if keyfile and not certfile:
+            raise ValueError("keyfile is of no use without certfile: pass both")
+        if ssl_version is None:
+            ssl_version = (
+                _standard.PROTOCOL_TLS_SERVER
+                if server_side
+                else _standard.PROTOCOL_TLS_CLIENT
+            )
+        context = GreenSSLContext(ssl_version)
+        context.check_hostname = bool(server_hostname) and not server_side
+        if context.check_hostname and cert_reqs == _standard.CERT_NONE:
+            context.check_hostname = False
+        context.verify_mode = _standard.VerifyMode(cert_reqs)
+        if ca_certs:
+            context.load_verify_locations(ca_certs)
+        if certfile:
+            context.load_cert_chain(certfile, keyfile)
+        if ciphers:
+            context.set_ciphers(ciphers)
+    return cast(
+        "GreenSSLSocket",
+        GreenSSLSocket._create(  # type: ignore[attr-defined]
+            sock=sock,
+            server_side=server_side,
+            do_handshake_on_connect=do_handshake_on_connect,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+            server_hostname=server_hostname,
+            context=context,
+        ),
+    )
