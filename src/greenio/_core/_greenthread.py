@@ -100,6 +100,10 @@ class GreenThread(greenlet):
                 raise
         else:
             self._end(_DONE, result, None)
+        finally:
+            # A failure's traceback leads to this frame (through `f_back`), and this
+            # frame must not lead back to the failure.
+            del self, func, args, kwargs
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
         with mutex:
