@@ -125,10 +125,6 @@ class _Finishers(Iterator[GreenThread], AsyncIterator[GreenThread]):
             raise StopAsyncIteration
         return self._take(outcome)
 
-    def __del__(self) -> None:
-        if self._linked and self._pending:
-            self.close()
-
 
 def _checked(threads: Iterable[GreenThread], what: str) -> list[GreenThread]:
     checked = list(threads)
