@@ -36,7 +36,7 @@ from ._errors import IOClosed, SimultaneousUseError
 from ._originals import os_get_blocking, os_set_blocking
 
 if TYPE_CHECKING:
-    from ._hub import Hub
+    from ._hub import DeferredCall, Hub
 
 READ = "read"
 WRITE = "write"
@@ -81,7 +81,7 @@ class Listener:
         # More waiters, where `prevent_multiple_waiters` is off; a rare case.
         self.others: deque[greenlet] | None = None
         self.timed_out: greenlet | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | DeferredCall | None = None
         self._timer_when = 0.0
         self._deadline = 0.0
         self._add: Callable[..., Any]
@@ -184,7 +184,10 @@ class Listener:
             return
         others = self.others
         self.waiter = others.popleft() if others else None
-        waiter.switch()
+        if self.hub.defers:
+            self.hub.wake(waiter)
+        else:
+            waiter.switch()
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -44,6 +44,7 @@ class GreenThread(greenlet):
         "_timer",
         "_unretrieved",
         "_watchers",
+        "fire_and_forget",
     )
 
     def __init__(
@@ -53,13 +54,14 @@ class GreenThread(greenlet):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        _init_greenlet(self, None, hub.loop_greenlet)
+        _init_greenlet(self, _main, hub.loop_greenlet)
         self.gr_context = copy_context()
         self._hub = hub
         self._call: Any = (func, args, kwargs)
         self._state = _PENDING
         self._watchers: list[Waiter] | None = None
         self._links: list[tuple[Any, ...]] | None = None
+        self.fire_and_forget = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
@@ -78,32 +80,16 @@ class GreenThread(greenlet):
 
     # -- running -----------------------------------------------------------------
 
-    def run(self) -> None:
-        """Run the function; the greenlet machinery calls this."""
-        call = self._call
-        if call is None:
+    def _failed(self, error: BaseException) -> None:
+        if not hasattr(self, "_state"):
+            # The last reference has gone, and GreenletExit comes from the interpreter
+            # taking it apart: nobody waits.
             return
-        self._call = None
-        func, args, kwargs = call
-        del call
-        try:
-            result = func(*args, **kwargs)
-        except BaseException as exc:
-            # The user's traceback begins with the user's function.
-            traceback = exc.__traceback__
-            if traceback is not None and traceback.tb_next is not None:
-                exc.__traceback__ = traceback.tb_next
-            del traceback
-            self._end(_FAILED, None, exc)
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
-                # To whoever runs the loop: the script's main greenlet, asyncio.run.
-                raise
-        else:
-            self._end(_DONE, result, None)
-        finally:
-            # A failure's traceback leads to this frame (through `f_back`), and this
-            # frame must not lead back to the failure.
-            del self, func, args, kwargs
+        # The user's traceback begins with the user's function.
+        traceback = error.__traceback__
+        if traceback is not None and traceback.tb_next is not None:
+            error.__traceback__ = traceback.tb_next
+        self._end(_FAILED, None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
         with mutex:
@@ -118,7 +104,10 @@ class GreenThread(greenlet):
                     watcher.wake()
                 watchers.clear()
             elif error is not None and not isinstance(error, _QUIET):
-                self._unretrieved = _Unretrieved(self._hub, repr(self), error)
+                report = _Unretrieved(self._hub, repr(self), error)
+                if not self.fire_and_forget:
+                    self._unretrieved = report
+                del report
         if links:
             for func, args, kwargs in links:
                 self._call_link(func, args, kwargs)
@@ -137,7 +126,17 @@ class GreenThread(greenlet):
         For a caller who must not wait for it to start, such as one who holds what it
         needs.
         """
-        GreenThread.run(self)
+        func, args, kwargs = self._call
+        self._call = None
+        try:
+            result = func(*args, **kwargs)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self._failed(exc)
+            raise
+        except BaseException as exc:
+            self._failed(exc)
+        else:
+            self._end(_DONE, result, None)
 
     def _kill_unstarted(self, throw_args: tuple[Any, ...]) -> None:
         """End a green thread that never ran: its function is not called at all."""
@@ -240,6 +239,7 @@ class GreenThread(greenlet):
 
     def _forget(self, waiter: Waiter) -> None:
         with mutex:
+            waiter.done = True
             if self._watchers and waiter in self._watchers:
                 self._watchers.remove(waiter)
 
@@ -303,7 +303,35 @@ _PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
 _QUIET = (GreenletExit, KeyboardInterrupt, SystemExit)
-_RUN_CODE = GreenThread.run.__code__
+
+
+def _main() -> None:
+    """The body of every green thread.
+
+    Nothing in this frame refers to the green thread: one that is parked, and that
+    nobody else refers to, can go (it gets GreenletExit), and a failure, whose traceback
+    leads here through `f_back`, does not lead on to the green thread that keeps it.
+    """
+    call = getcurrent()._call  # type: ignore[attr-defined]
+    if call is None:
+        return
+    getcurrent()._call = None  # type: ignore[attr-defined]
+    func, args, kwargs = call
+    del call
+    try:
+        result = func(*args, **kwargs)
+    except BaseException as exc:
+        getcurrent()._failed(exc)  # type: ignore[attr-defined]
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            # To whoever runs the loop: the script's main greenlet, asyncio.run.
+            raise
+    else:
+        getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
+    finally:
+        del func, args, kwargs
+
+
+_RUN_CODE = _main.__code__
 
 
 class _Unretrieved:
@@ -388,12 +416,14 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """Run a function in a green thread whose result nobody needs.
 
-    The same as `spawn`: here, results cost nothing.
+    Like `spawn`, but a failure goes to the loop's exception handler at once.
 
     Raises:
         TypeError: `func` cannot be called.
     """
-    return spawn(func, *args, **kwargs)
+    thread = spawn(func, *args, **kwargs)
+    thread.fire_and_forget = True
+    return thread
 
 
 def _spawn_after(

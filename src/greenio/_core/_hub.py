@@ -23,7 +23,11 @@ The rules of this module:
   thrown into in one turn is resumed once too often. Whoever parks checks its own
   condition and parks again.
 * Timers and descriptors call back in the loop greenlet, so they switch into their
-  green thread at once, without the run queue.
+  green thread at once, without the run queue. Not on uvloop: there they use it
+  (`Hub.defers`). libuv keeps the timers that are due, and the events that it has
+  polled, in variables on its C stack while it calls back; a switch puts another
+  greenlet's stack in that place, and what this one then cancels or closes is written
+  into the wrong memory. Callbacks of `call_soon` run where libuv keeps nothing there.
 
 Nothing here knows all green threads: a parked greenlet whose last reference goes away
 gets GreenletExit from the interpreter, which a registry would prevent, and keeping one
@@ -91,6 +95,45 @@ class Throw:
                 kill_unstarted(self._args)
 
 
+class DeferredCall:
+    """A call that is due later and is then made from the run queue; see above.
+
+    It is false, so only the loop greenlet makes it.
+    """
+
+    __slots__ = ("_call", "_handle", "_hub")
+
+    def __init__(
+        self,
+        hub: Hub,
+        seconds: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._hub = hub
+        self._call: tuple[Callable[..., Any], tuple[Any, ...]] | None = (callback, args)
+        self._handle = hub.loop.call_later(seconds, self._due, context=hub.context)
+
+    def __bool__(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        """Do not make the call, if it is still to come."""
+        self._call = None
+        self._handle.cancel()
+
+    def _due(self) -> None:
+        if self._call is not None:
+            self._hub.wake(self)
+
+    def switch(self) -> None:
+        call = self._call
+        if call is not None:
+            self._call = None
+            callback, args = call
+            callback(*args)
+
+
 class Hub:
     """The run queue, the timers and the descriptors of one event loop.
 
@@ -119,6 +162,7 @@ class Hub:
         self.timers = 0
         self.descriptors = DescriptorTable(self)
         self.loop_call_soon = loop.call_soon
+        self.defers = type(loop).__module__.partition(".")[0] == "uvloop"
         self._drain_callback = self._drain
         self._supervisor: asyncio.Task[None] | None = None
         self._signals = SignalWakeup(loop)
@@ -241,8 +285,10 @@ class Hub:
 
     def call_later(
         self, seconds: float, callback: Callable[..., Any], *args: Any
-    ) -> asyncio.TimerHandle:
+    ) -> asyncio.TimerHandle | DeferredCall:
         """Call a function in the loop greenlet after some seconds."""
+        if self.defers:
+            return DeferredCall(self, seconds, callback, args)
         return self.loop.call_later(seconds, callback, *args, context=self.context)
 
     def schedule_call_global(

@@ -46,7 +46,9 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
         if seconds > 0:
             self._handle = hub.loop.call_later(
-                seconds, self._fire, context=self._context
+                seconds,
+                self._due if hub.defers else self._fire,
+                context=self._context,
             )
         else:
             # Due now: in turn with the green threads that are ready, which the loop's
@@ -70,6 +72,9 @@ class Timer:
             self._hub.timers -= 1
             if self._handle is not None:
                 self._handle.cancel()
+
+    def _due(self) -> None:
+        self._hub.wake(_Due(self))
 
     def _fire(self) -> None:
         call = self._call
