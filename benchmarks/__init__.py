@@ -1,0 +1,1 @@
+"""What greenio costs, beside its rivals, in one run: ``python -m benchmarks``."""

@@ -1,0 +1,78 @@
+"""An echo server as a user of each runtime would write it.
+
+``python -m benchmarks.echo_server RUNTIME STYLE`` prints its port and serves until it
+is killed. STYLE is `stream` (the only one of the green runtimes) or `protocol`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, cast
+
+from .runtimes import RUNTIMES, Green, Kind, load_green, run_coroutine
+
+ADDRESS = ("127.0.0.1", 0)
+BACKLOG = 1024
+CHUNK = 4096
+
+
+def _announce(port: int) -> None:
+    print(port, flush=True)
+
+
+def serve_green(green: Green) -> None:
+    spawn_n = green.spawn_n
+
+    def handle(connection: Any) -> None:
+        with connection:
+            while data := connection.recv(CHUNK):
+                connection.sendall(data)
+
+    listener = green.listen(ADDRESS, BACKLOG)
+    _announce(listener.getsockname()[1])
+    while True:
+        connection, _ = listener.accept()
+        spawn_n(handle, connection)
+
+
+async def serve_streams() -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, *ADDRESS, backlog=BACKLOG)
+    _announce(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+class EchoProtocol(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods but not the base class.
+        self._write = cast("asyncio.Transport", transport).write
+
+    def data_received(self, data: bytes) -> None:
+        self._write(data)
+
+
+async def serve_protocol() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(EchoProtocol, *ADDRESS, backlog=BACKLOG)
+    _announce(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+def main(runtime: str, style: str) -> None:
+    if RUNTIMES[runtime].kind is Kind.GREEN:
+        serve_green(load_green(runtime))
+    else:
+        serve = serve_protocol if style == "protocol" else serve_streams
+        run_coroutine(runtime, serve())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
