@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 
 from ._current import get_hub
 from ._greenthread import check_callable, check_seconds
-from ._hub import Hub
+from ._hub import DeferredCall, Hub
 
 T = TypeVar("T")
 E = TypeVar("E", bound=type)
@@ -62,7 +62,7 @@ class Timeout(BaseException):
         self.seconds = seconds
         self.exception = exception
         self._state = _State.CREATED
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | DeferredCall | None = None
         self._hub: Hub | None = None
         self._greenlet: greenlet | None = None
         self.start()
