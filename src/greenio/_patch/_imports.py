@@ -77,20 +77,33 @@ class World:
         modules: Modules by the name under which they are imported.
         counterparts: Names below `greenio.green`, by the standard name; imported when
             first asked for.
-        root: A top-level package whose submodules are executed again.
     """
 
     def __init__(
         self,
         modules: Mapping[str, ModuleType] | None = None,
         counterparts: Mapping[str, str] | None = None,
-        root: str | None = None,
     ) -> None:
         self._modules: dict[str, ModuleType] = dict(modules or {})
         self._counterparts = dict(counterparts or {})
-        self._private = set() if root is None else {root}
+        self._private: set[str] = set()
         self._shared: set[str] = set()
         self._builtins = {**vars(builtins), "__import__": self._import}
+
+    def add_root(self, package: str) -> None:
+        """Have the submodules of a package executed again too.
+
+        Not of the standard library's packages: what should differ there does.
+        """
+        if package not in sys.stdlib_module_names:
+            self._private.add(package)
+
+    def counterpart(self, name: str) -> ModuleType | None:
+        """Return the module that stands for another one here, if one does."""
+        green = self._counterparts.get(name)
+        if green is None or name in self._modules:
+            return None
+        return importlib.import_module(f"greenio.green.{green}")
 
     # -- executing -----------------------------------------------------------------
 
@@ -195,9 +208,8 @@ class World:
         module = self._modules.get(name)
         if module is not None:
             return module
-        counterpart = self._counterparts.get(name)
-        if counterpart is not None:
-            module = importlib.import_module(f"greenio.green.{counterpart}")
+        module = self.counterpart(name)
+        if module is not None:
             self._modules[name] = module
         elif self._is_private(name.partition(".")[0]):
             return self.run_module(name)
@@ -288,7 +300,9 @@ def _no_code(name: str) -> ImportError:
     )
 
 
-_patched: dict[str, ModuleType] = {}
+# The world of everything that is imported green without further ado: what two modules
+# have in common exists once.
+_world = World(counterparts=GREEN)
 
 
 def import_patched(
@@ -316,11 +330,15 @@ def import_patched(
         return inject(
             module_name, None, *additional_modules, *kw_additional_modules.items()
         )
-    with _lock:
-        module = _patched.get(module_name)
-        if module is None:
-            module = _patched[module_name] = inject(module_name, None)
-        return module
+    return _run_in(_world, module_name)
+
+
+def _run_in(world: World, name: str) -> ModuleType:
+    world.add_root(name.partition(".")[0])
+    counterpart = world.counterpart(name)
+    if counterpart is not None:
+        return counterpart
+    return world.run_module(name, required=True)
 
 
 def inject(
@@ -344,12 +362,10 @@ def inject(
     Raises:
         ImportError: There is no such module, or it is not made of Python code.
     """
-    world = World(dict(additional_modules), GREEN, module_name.partition(".")[0])
+    world = World(dict(additional_modules), GREEN)
     if new_globals is None:
-        counterpart = GREEN.get(module_name)
-        if counterpart is not None and not additional_modules:
-            return importlib.import_module(f"greenio.green.{counterpart}")
-        return world.run_module(module_name, required=True)
+        return _run_in(world, module_name)
+    world.add_root(module_name.partition(".")[0])
     world.execute(code_of(module_name), new_globals)
     owner = sys.modules.get(new_globals.get("__name__", ""))
     if owner is None or vars(owner) is not new_globals:
