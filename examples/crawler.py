@@ -61,9 +61,14 @@ def serve_page(connection, _address):
         connection.sendall(head.encode() + body)
 
 
+def serve_site(listener):
+    with listener:
+        greenio.serve(listener, serve_page)
+
+
 def start_site(pages):
     listener = greenio.listen(("127.0.0.1", 0), backlog=CONCURRENCY)
-    greenio.spawn(greenio.serve, listener, serve_page)
+    greenio.spawn(serve_site, listener)
     port = listener.getsockname()[1]
     return [f"http://127.0.0.1:{port}/{page}" for page in range(pages)]
 

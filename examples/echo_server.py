@@ -23,9 +23,10 @@ def main(host="127.0.0.1", port="6000"):
     server = greenio.listen((host, int(port)))
     host, port = server.getsockname()[:2]
     print(f"listening on {host}:{port}", flush=True)
-    while True:
-        connection, address = server.accept()
-        greenio.spawn_n(handle, connection, address)
+    with server:
+        while True:
+            connection, address = server.accept()
+            greenio.spawn_n(handle, connection, address)
 
 
 if __name__ == "__main__":

@@ -40,17 +40,21 @@ def greet(connection, _address):
         while requests.readline().strip():
             pass
         greenio.sleep(0.2)
-        name = f"{connection.getsockname()[1]}"
-        body = f"This is the host at port {name}.\n".encode()
+        body = f"This is port {connection.getsockname()[1]}.\n".encode()
         head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
+
+
+def serve_host(listener):
+    with listener:
+        greenio.serve(listener, greet)
 
 
 def start_hosts(count):
     hosts = []
     for _ in range(count):
         listener = greenio.listen(("127.0.0.1", 0))
-        greenio.spawn(greenio.serve, listener, greet)
+        greenio.spawn(serve_host, listener)
         hosts.append(f"127.0.0.1:{listener.getsockname()[1]}")
     # Nobody listens at the port of a socket that is closed again.
     closed = greenio.listen(("127.0.0.1", 0))
