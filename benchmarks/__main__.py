@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         measurement = _measure(benchmark, runtime, count, variables)
                     except Failed as error:
                         failures[pair] = str(error)
-                        print(f"failed on {runtime.name}", file=sys.stderr)
+                        print(f"failed on {runtime.name}:\n{error}", file=sys.stderr)
                     else:
                         samples[benchmark.name][runtime.name].append(measurement)
 

@@ -99,13 +99,17 @@ def _serve(runtime: str, style: str, connections: int, count: int) -> Measuremen
         server.wait()
 
 
+def _connections(count: int) -> str:
+    return f"{count} connection{'s' if count > 1 else ''}"
+
+
 def _echo(connections: int, count: int) -> Benchmark:
     def serve(runtime: str, requests: int) -> Measurement:
         return _serve(runtime, "stream", connections, requests)
 
     return Benchmark(
         f"echo{connections}",
-        f"echo, {connections} connection{'s' if connections > 1 else ''}",
+        f"echo, {_connections(connections)}",
         count,
         {Kind.GREEN: serve, Kind.COROUTINE: serve},
         warmup=False,
@@ -121,7 +125,7 @@ def _echo_protocol(connections: int, count: int) -> Benchmark:
 
     return Benchmark(
         f"echo{connections}-protocol",
-        "the same, by asyncio protocols",
+        f"echo, {_connections(connections)}, asyncio protocols",
         count,
         {Kind.COROUTINE: serve},
         warmup=False,

@@ -19,10 +19,11 @@ Samples = Mapping[str, Mapping[str, list[Measurement]]]
 # Beyond this spread between rounds, a cell is marked as noisy.
 _NOISY = 0.25
 
+# Of greenio's costs to its rivals': the key in JSON, and the head of the column.
 _RATIOS = {
-    "best_to_green_peer": ("greenio's better", "better green peer"),
-    "asyncio_to_asyncio": ("greenio-asyncio", "asyncio"),
-    "uvloop_to_uvloop": ("greenio-uvloop", "uvloop"),
+    "best_to_green_peer": "better / peer",
+    "asyncio_to_asyncio": "-asyncio / asyncio",
+    "uvloop_to_uvloop": "-uvloop / uvloop",
 }
 
 
@@ -179,7 +180,6 @@ def render(data: Mapping[str, Any]) -> str:
         f"{name} {number}" for name, number in about["versions"].items() if number
     )
 
-    ratio_heads = [f"{ours} / {theirs}" for ours, theirs in _RATIOS.values()]
     cost_rows = [
         [
             f"{row['title']}, {row['unit']}",
@@ -205,14 +205,15 @@ def render(data: Mapping[str, Any]) -> str:
         f"median of {about['rounds']} rounds; echo client in {about['echo_client']}",
     ]
     legend = [
-        "CPU µs per operation, or KiB of resident memory",
-        f"(~ where rounds differ by more than {_NOISY:.0%}), and ratios of costs",
-        "(below 1, greenio is cheaper):",
+        "CPU µs per operation, or KiB of resident memory.",
+        f"~ marks cells whose rounds differ by more than {_NOISY:.0%}.",
+        "Ratios below 1: greenio is cheaper; the first takes greenio's better loop,",
+        "and the better of eventlet and gevent.",
     ]
     parts = [
         "\n".join(heading),
-        " ".join(legend),
-        _table(["CPU", *columns, *ratio_heads], cost_rows),
+        "\n".join(legend),
+        _table(["CPU", *columns, *_RATIOS.values()], cost_rows),
     ]
     if wall_rows:
         parts += [
@@ -224,7 +225,8 @@ def render(data: Mapping[str, Any]) -> str:
         for name, modules in data["missing"].items()
     ]
     parts += [
-        f"Failed: {entry['benchmark']} on {entry['runtime']}:\n{entry['error']}"
+        f"Failed: {entry['benchmark']} on {entry['runtime']}: "
+        f"{entry['error'].splitlines()[-1]}"
         for entry in data["failures"]
     ]
     return "\n\n".join(parts)
