@@ -2,7 +2,9 @@
 
     python examples/echo_server.py [host [port]]
 
-Talk to it with `nc 127.0.0.1 6000`. Ctrl-C ends it. Port 0 takes any free one.
+Talk to it with `nc 127.0.0.1 6000`, line by line: a text file that is read and written,
+as ``makefile("rw")`` makes it, forgets what it has read ahead when it is written to.
+Ctrl-C ends the server. Port 0 takes any free one.
 """
 
 import sys

@@ -67,20 +67,25 @@ async def async_consumer(readings, seen):
         seen.append(("coroutine", source, await check(number)))
 
 
-async def main(count):
-    loop = type(asyncio.get_running_loop())
-    print(f"one loop for all: {loop.__module__}.{loop.__qualname__}", flush=True)
-    readings = greenio.Queue()
-    seen = []
-    consumers = asyncio.gather(
-        greenio.spawn(green_consumer, readings, seen), async_consumer(readings, seen)
-    )
+async def produce(readings, count):
+    """Wait for both producers, then tell both consumers that this was all."""
     await asyncio.gather(
         greenio.spawn(thermometer, readings, count), barometer(readings, count)
     )
     for _ in range(2):
         await readings.put_async(None)
-    await consumers
+
+
+async def main(count):
+    loop = type(asyncio.get_running_loop())
+    print(f"one loop for all: {loop.__module__}.{loop.__qualname__}", flush=True)
+    readings = greenio.Queue()
+    seen = []
+    await asyncio.gather(
+        produce(readings, count),
+        greenio.spawn(green_consumer, readings, seen),
+        async_consumer(readings, seen),
+    )
     print(await greenio.run_green(summary, seen), flush=True)
     print(f"{len(seen)} readings in all", flush=True)
 

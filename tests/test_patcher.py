@@ -195,7 +195,7 @@ def test_a_module_that_looks_itself_up(package):
     module = patcher.import_patched("introspective")
     assert module.this is module
     assert module.Point(3).x == 3
-    assert [field for field in module.Point.__dataclass_fields__] == ["x", "y"]
+    assert list(module.Point.__dataclass_fields__) == ["x", "y"]
 
 
 def test_star_imports_and_dotted_names(package):

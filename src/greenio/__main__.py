@@ -15,6 +15,7 @@ import pkgutil
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
@@ -119,18 +120,21 @@ def _fail(message: str, status: int = 2) -> NoReturn:
 
 def _load_script(path: str, main: ModuleType) -> CodeType:
     """Prepare `__main__` and ``sys.path`` for a script, and return its code."""
-    namespace = vars(main)
+    path = str(Path(path).absolute())
     if Path(path).is_dir() or zipfile.is_zipfile(path):
         _replace_first_path(path)
-        return _load_module(
-            "__main__", main, f"can't find '__main__' module in {path!r}"
-        )
+        # Not by importlib.util, which would find the module that runs now.
+        spec = importlib.machinery.PathFinder.find_spec("__main__", [path])
+        code = _prepare(main, spec)
+        if code is None:
+            _fail(f"{sys.executable}: can't find '__main__' module in {path!r}", 1)
+        return code
     try:
-        with io.open_code(str(Path(path).absolute())) as file:
+        with io.open_code(path) as file:
             source = file.read()
     except OSError as exc:
         _fail(
-            f"{sys.executable}: can't open file {str(Path(path).absolute())!r}: "
+            f"{sys.executable}: can't open file {path!r}: "
             f"[Errno {exc.errno}] {exc.strerror}"
         )
     _replace_first_path(str(Path(path).resolve().parent))
@@ -143,39 +147,58 @@ def _load_script(path: str, main: ModuleType) -> CodeType:
     else:
         loader = importlib.machinery.SourceFileLoader("__main__", path)
         code = compile(source, path, "exec", dont_inherit=True)
-    namespace.update(__file__=path, __loader__=loader, __cached__=None)
-    result: CodeType = code
-    return result
+    vars(main).update(__file__=path, __loader__=loader, __cached__=None)
+    return code
 
 
-def _load_module(name: str, main: ModuleType, missing: str) -> CodeType:
+def _load_module(name: str, main: ModuleType) -> CodeType:
     """Prepare `__main__` for a module that is run, and return its code."""
-    spec = importlib.util.find_spec(name) if name != "__main__" else _main_spec()
+    asked = name
+    spec = _find(name)
     if spec is not None and spec.submodule_search_locations is not None:
-        return _load_module(
-            f"{name}.__main__",
-            main,
-            f"No module named {name}.__main__; {name!r} is a package and cannot be "
-            "directly executed",
+        name = f"{name}.__main__"
+        spec = _find(name)
+    code = _prepare(main, spec)
+    if code is None:
+        hint = (
+            ""
+            if name == asked
+            else (f"; {asked!r} is a package and cannot be directly executed")
         )
+        _fail(f"{sys.executable}: No module named {name}{hint}", 1)
+    sys.argv[0] = main.__file__ or asked
+    return code
+
+
+def _find(name: str) -> importlib.machinery.ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as exc:
+        parent = name.rpartition(".")[0]
+        if isinstance(exc, ModuleNotFoundError) and exc.name == parent:
+            return None
+        _fail(
+            f"{sys.executable}: Error while finding module specification for {name!r} "
+            f"({type(exc).__name__}: {exc})",
+            1,
+        )
+
+
+def _prepare(
+    main: ModuleType, spec: importlib.machinery.ModuleSpec | None
+) -> CodeType | None:
     get_code = getattr(spec and spec.loader, "get_code", None)
-    code = None if spec is None or get_code is None else get_code(spec.name)
-    if spec is None or code is None:
-        _fail(f"{sys.executable}: {missing}", 1)
-    vars(main).update(
-        __spec__=spec,
-        __loader__=spec.loader,
-        __file__=spec.origin,
-        __cached__=spec.cached,
-        __package__=spec.parent,
-    )
-    result: CodeType = code
-    return result
-
-
-def _main_spec() -> importlib.machinery.ModuleSpec | None:
-    # Not by importlib.util, which would find the module that runs now.
-    return importlib.machinery.PathFinder.find_spec("__main__", sys.path[:1])
+    code: CodeType | None = None
+    if spec is not None and get_code is not None:
+        code = get_code(spec.name)
+        vars(main).update(
+            __spec__=spec,
+            __loader__=spec.loader,
+            __file__=spec.origin,
+            __cached__=spec.cached,
+            __package__=spec.parent,
+        )
+    return code
 
 
 def _replace_first_path(directory: str) -> None:
@@ -198,8 +221,6 @@ def _run(load: Callable[[ModuleType], CodeType], argv: list[str]) -> None:
     sys.argv[:] = argv
     try:
         code = load(main)
-        if vars(main).get("__spec__") is not None:
-            sys.argv[0] = main.__file__ or argv[0]
         sys.modules["__main__"] = main
         exec(code, vars(main))  # noqa: S102 - the user's program
     except SystemExit:
@@ -284,14 +305,11 @@ def main() -> None:
     if program.patch:
         monkey_patch()
     name = program.module
+    script = program.script or ""
     if name is not None:
-        _run(
-            lambda main: _load_module(name, main, f"No module named {name}"),
-            [name, *program.arguments],
-        )
+        _run(partial(_load_module, name), ["-m", *program.arguments])
     else:
-        script = program.script or ""
-        _run(lambda main: _load_script(script, main), [script, *program.arguments])
+        _run(partial(_load_script, script), [script, *program.arguments])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,267 @@
+"""Every example, run as its readers run it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from _fresh import PATIENCE, Interrupted, environment, python
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STYLE = EXAMPLES / "eventlet_style"
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="no examples here")
+
+
+def example(path, *arguments, hub):
+    done = python(str(path), *arguments, hub=hub)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def under_greenio(path, *arguments, hub):
+    # eventlet's users leave it to the collector to close their sockets.
+    done = python(
+        *("-W", "ignore::ResourceWarning", "-m", "greenio", "--hub", hub),
+        *(str(path), *arguments),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_all_are_tested():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "crawler.py",
+        "echo_server.py",
+        "mixed.py",
+        "pile.py",
+    }
+    assert {path.name for path in STYLE.glob("*.py")} == {
+        "crawler.py",
+        "echo_server.py",
+        "pile.py",
+    }
+    for path in STYLE.glob("*.py"):
+        assert re.search(r"^import eventlet$", path.read_text(), re.MULTILINE)
+        assert "import greenio" not in path.read_text()
+
+
+def test_crawler(hub_name):
+    out = example(EXAMPLES / "crawler.py", "--pages", "100", hub=hub_name)
+    *pages, summary = out.splitlines()
+    assert len(pages) == 100
+    assert all(re.fullmatch(r" +\d+  http://127.0.0.1:\d+/\d+", line) for line in pages)
+    wall, total = map(float, re.findall(r"([\d.]+) s\b", summary))
+    # A hundred pages of 0.2 to 0.5 seconds, all of them at once.
+    assert 30 < total < 40
+    assert wall < total / 5, summary
+
+
+def test_crawler_of_given_addresses(hub_name):
+    pages = [f"http://127.0.0.1:{port}/" for port in closed_ports(3)]
+    out = example(EXAMPLES / "crawler.py", *pages, hub=hub_name)
+    *lines, summary = out.splitlines()
+    assert len(lines) == 3
+    assert all("failed" in line and "refused" in line for line in lines)
+    assert summary.startswith("3 pages in ")
+
+
+def test_pile(hub_name):
+    lines = example(EXAMPLES / "pile.py", hub=hub_name).splitlines()
+    assert len(lines) == 5
+    failed = [line for line in lines if "failed" in line]
+    assert len(failed) == 1
+    assert "refused" in failed[0]
+    assert lines.index(failed[0]) == 2
+    assert all(line.endswith(": 200, 20 bytes") for line in lines if line != failed[0])
+
+
+def test_mixed():
+    out = example(EXAMPLES / "mixed.py", "0.1", hub=None)
+    assert "20 readings in all" not in out.splitlines()[0]
+    assert out.splitlines()[-1] == "20 readings in all"
+    assert ("uvloop.Loop" in out) == ("uvloop is not installed" not in out)
+    green, coroutine = (
+        int(re.search(rf"the {who} took (\d+) readings", out)[1])
+        for who in ("green thread", "coroutine")
+    )
+    assert green + coroutine == 20
+
+
+def test_mixed_without_uvloop(tmp_path):
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not installed')\n")
+    paths = f"{tmp_path}:{environment()['PYTHONPATH']}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "mixed.py"), "0.1"],
+        env={**environment(), "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stdout.startswith(
+        "uvloop is not installed; running on the standard loop"
+    )
+    assert done.stdout.endswith("20 readings in all\n")
+    assert done.stderr == ""
+
+
+def test_eventlet_crawler(hub_name):
+    out = under_greenio(STYLE / "crawler.py", hub=hub_name)
+    *pages, summary = out.splitlines()
+    assert len(pages) == 200
+    assert all(line.startswith("got ") for line in pages)
+    # Two hundred pages of 0.2 to 0.5 seconds.
+    assert float(re.search(r"200 pages in ([\d.]+) seconds", summary)[1]) < 15
+
+
+def test_eventlet_pile(hub_name):
+    lines = under_greenio(STYLE / "pile.py", hub=hub_name).splitlines()
+    assert len(lines) == 4
+    assert "failed: [Errno" in lines[1]
+    assert [line.endswith(" 6 bytes") for line in lines] == [True, False, True, True]
+
+
+def closed_ports(count):
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def talk_to(port):
+    """Three clients at once, each with its own lines."""
+    clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(3)]
+    try:
+        for line in ("hello from {}\n", "and bye\n"):
+            for number, client in enumerate(clients):
+                client.sendall(line.format(number).encode())
+            for number, client in enumerate(clients):
+                with client.makefile() as stream:
+                    assert stream.readline() == line.format(number)
+    finally:
+        for client in clients:
+            client.close()
+
+
+class Server:
+    """A running server, its port, and how it ends when it is interrupted."""
+
+    def __init__(self, *arguments, hub):
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", *arguments],
+            env=environment(hub),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        match = re.search(r"(\d+)$", line)
+        assert match, line + self.process.stderr.read()
+        self.port = int(match[1])
+
+    def interrupt(self):
+        self.process.send_signal(2)
+        self.stdout, self.stderr = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def server():
+    servers = []
+
+    def start(*arguments, hub):
+        servers.append(Server(*arguments, hub=hub))
+        return servers[-1]
+
+    yield start
+    for running in servers:
+        running.kill()
+
+
+def test_echo_server(server, hub_name):
+    running = server(str(EXAMPLES / "echo_server.py"), "127.0.0.1", "0", hub=hub_name)
+    talk_to(running.port)
+    assert running.interrupt() == 130
+    assert running.stderr == ""
+    assert running.stdout.count("is here") == 3
+    assert "bye\n" in running.stdout
+
+
+def test_eventlet_echo_server(server, hub_name):
+    running = server(
+        *("-W", "ignore::ResourceWarning", "-m", "greenio"),
+        *("--hub", hub_name, str(STYLE / "echo_server.py"), "0"),
+        hub=None,
+    )
+    talk_to(running.port)
+    # It does not catch the interrupt, so it ends as any script does.
+    assert running.interrupt() == -2
+    assert running.stdout.count("client connected") == 3
+    assert running.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert running.stderr.count("  File ") == 1, running.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "until"),
+    [
+        ("crawler.py", ["--pages", "250"], "http://"),
+        ("mixed.py", ["60"], "one loop"),
+    ],
+)
+def test_interrupted(name, arguments, until, hub_name):
+    done = Interrupted(str(EXAMPLES / name), *arguments, until=until, hub=hub_name)
+    assert done.status == 130
+    assert done.stderr == ""
+
+
+def test_pile_interrupted(hub_name):
+    # A host that accepts, and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = closed_ports(1)[0]
+        hosts = [f"127.0.0.1:{port}", f"127.0.0.1:{silent.getsockname()[1]}"]
+        done = Interrupted(
+            str(EXAMPLES / "pile.py"), *hosts, until="failed", hub=hub_name
+        )
+    assert (done.status, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("name", ["crawler.py", "pile.py"])
+def test_eventlet_style_interrupted(name, hub_name):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = closed_ports(1)[0]
+        urls = [f"http://127.0.0.1:{silent.getsockname()[1]}/"]
+        if name == "pile.py":
+            urls.insert(0, f"http://127.0.0.1:{port}/")
+            until = "failed"
+        else:
+            # Served first, so that there is something to see.
+            until = "got"
+        done = interrupt_style(name, urls, until, hub_name)
+    assert done.status == -2
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    frames = re.findall(r'File "([^"]+)"', done.stderr)
+    assert frames
+    assert not [name for name in frames if "greenio/_" in name], done.stderr
+
+
+def interrupt_style(name, urls, until, hub_name):
+    options = ("-W", "ignore::ResourceWarning", "-m", "greenio", "--hub", hub_name)
+    arguments = urls if name == "pile.py" else []
+    return Interrupted(*options, str(STYLE / name), *arguments, until=until)
