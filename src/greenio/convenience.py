@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import getcurrent
 
-from ._core._greenthread import GreenThread, check_callable, kill
+from ._core._current import get_hub
+from ._core._greenthread import check_callable, kill, sleep
 from ._net import _constants as _socket
 from ._net._socket import GreenSocket
-from ._net._ssl import wrap_socket
+from ._net._ssl import GreenSSLSocket, wrap_socket
 from .greenpool import GreenPool
 
 __all__ = [
@@ -72,12 +74,13 @@ def listen(
 
     Args:
         addr: The address: ``(host, port)``, port 0 for any free one, or a path with
-            ``AF_UNIX``, where a socket that was left there is replaced.
+            ``AF_UNIX``, where a socket that nobody listens on any more is replaced.
         family: The address family.
         backlog: How many connections may wait to be accepted.
         reuse_addr: Whether an address that was in use a moment ago may be used.
-        reuse_port: Whether several processes may listen on the port, each getting a
-            share of the connections.
+        reuse_port: Whether several sockets, of several processes too, may listen on the
+            port, each getting a share of the connections. None, as in eventlet, is True
+            for a port that is named, where the system can do it.
 
     Returns:
         A listening green socket.
@@ -87,12 +90,13 @@ def listen(
     """
     sock = GreenSocket(family, _socket.SOCK_STREAM)
     try:
-        if reuse_addr and sys.platform[:3] != "win" and family != _socket.AF_UNIX:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        if reuse_port and family in (_socket.AF_INET, _socket.AF_INET6):
-            _reuse_port(sock, addr)
         if family == _socket.AF_UNIX:
             _remove_stale(addr)
+        else:
+            if reuse_addr and sys.platform[:3] != "win":
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if reuse_port or (reuse_port is None and addr[1] != 0):
+                _reuse_port(sock, addr, asked=bool(reuse_port))
         sock.bind(addr)
         sock.listen(backlog)
     except BaseException:
@@ -101,8 +105,8 @@ def listen(
     return sock
 
 
-def _reuse_port(sock: GreenSocket, addr: Any) -> None:
-    if addr[1] == 0:
+def _reuse_port(sock: GreenSocket, addr: Any, *, asked: bool) -> None:
+    if asked and addr[1] == 0:
         warnings.warn(
             "reuse_port with port 0: each call of listen() gets a port of its own; "
             "name the port that is to be shared",
@@ -111,29 +115,28 @@ def _reuse_port(sock: GreenSocket, addr: Any) -> None:
         )
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
-    except (AttributeError, OSError):
-        warnings.warn(
-            "reuse_port is not to be had on this system; only one process can listen "
-            "on the port",
-            ReusePortUnavailableWarning,
-            stacklevel=3,
-        )
+    except OSError:
+        if asked:
+            warnings.warn(
+                "reuse_port is not to be had on this system; only one process can "
+                "listen on the port",
+                ReusePortUnavailableWarning,
+                stacklevel=3,
+            )
 
 
 def _remove_stale(path: Any) -> None:
     """Remove a socket that nobody listens on any more."""
-    if isinstance(path, bytes):
-        abstract = path[:1] == b"\0"
-    else:
-        abstract = path[:1] == "\0"
-    if abstract:
+    name = os.fsdecode(path)
+    if name[:1] in ("", "\0"):  # not in the file system
         return
-    file = Path(os.fsdecode(path))
-    try:
-        if file.is_socket():
-            file.unlink()
-    except FileNotFoundError:
-        pass
+    file = Path(name)
+    if not file.is_socket():
+        return
+    with GreenSocket(_socket.AF_UNIX, _socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            file.unlink(missing_ok=True)
 
 
 class StopServe(Exception):
@@ -149,48 +152,111 @@ def serve(
 
     A handler raises `StopServe` to make it return: it stops accepting, and returns when
     the other handlers have finished. Any other exception of a handler is raised here;
-    handlers that run go on then. A handler that is killed stops nothing. The listening
-    socket stays open; it is the caller's.
+    handlers that run go on then. What only concerns one connection stops nothing: a
+    handler that ends with a `ConnectionError` because its peer has gone, or is killed,
+    and a TLS handshake that fails. The listening socket stays open; it is the caller's.
 
     Args:
-        sock: A listening socket, as `listen` returns it.
+        sock: A listening socket, as `listen` returns it, or `wrap_ssl` of that. With TLS
+            the handshake takes place in the connection's own green thread.
         handle: Called with the connection, which is closed after it, and the peer's
             address.
         concurrency: How many connections to handle at a time; others wait to be
             accepted.
 
     Raises:
-        BaseException: Whatever a handler raised.
+        Exception: Whatever a handler raised.
+        OSError: Accepting failed; the listening socket was closed, for example.
     """
     check_callable(handle, "serve")
-    pool = GreenPool(concurrency)
-    server = getcurrent()
+    _Server(sock, handle, concurrency).run()
 
-    def stop(thread: GreenThread) -> None:
+
+class _Server:
+    """One call of `serve`."""
+
+    def __init__(
+        self, sock: GreenSocket, handle: Callable[[Any, Any], Any], concurrency: int
+    ) -> None:
+        self._sock = sock
+        self._handle = handle
+        self._pool = GreenPool(concurrency)
+        self._greenlet = getcurrent()
+        self._accepting = True
+
+    def run(self) -> None:
         try:
-            thread.wait()
-        except GreenletExit:
+            while True:
+                connection, address = self._accept()
+                try:
+                    self._pool.spawn(self._serve_one, connection, address)
+                except BaseException:
+                    connection.close()
+                    raise
+        except StopServe:
+            self._accepting = False
+            self._pool.waitall()
+        finally:
+            self._accepting = False
+
+    def _accept(self) -> tuple[GreenSocket, Any]:
+        sock = self._sock
+        while True:
+            try:
+                if isinstance(sock, GreenSSLSocket):
+                    return sock.accept_plain()
+                return sock.accept()
+            except OSError as exc:
+                if exc.errno in _OUT_OF_RESOURCES:
+                    get_hub().report(
+                        f"serve() cannot accept connections for now ({exc}); it tries "
+                        "again in a second",
+                        None,
+                    )
+                elif exc.errno in _LOST_ALREADY:
+                    continue
+                else:
+                    raise
+            sleep(1)
+
+    def _serve_one(self, connection: GreenSocket, address: Any) -> None:
+        try:
+            if isinstance(self._sock, GreenSSLSocket):
+                connection = self._sock.wrap_accepted(connection)
+        except OSError:
+            # The handshake failed, and has closed the connection.
             return
-        except BaseException as exc:  # noqa: BLE001 - it goes to the server
-            kill(server, exc)
-
-    def run(connection: GreenSocket, address: Any) -> None:
         try:
-            handle(connection, address)
+            self._handle(connection, address)
+        except ConnectionError:
+            pass
+        except Exception as exc:
+            if not self._accepting:
+                raise  # to be reported, like that of any green thread
+            self._accepting = False
+            kill(self._greenlet, exc)
         finally:
             connection.close()
 
-    while True:
-        try:
-            connection, address = sock.accept()
-            try:
-                pool.spawn(run, connection, address).link(stop)
-            except BaseException:
-                connection.close()
-                raise
-        except StopServe:
-            pool.waitall()
-            return
+
+# What accept() answers for a connection that ended before it was accepted; on Linux,
+# any error of the network.
+_LOST_ALREADY = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EPERM",
+        "EPROTO",
+    )
+    if hasattr(errno, name)
+)
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def wrap_ssl(sock: GreenSocket, *a: Any, **kw: Any) -> Any:

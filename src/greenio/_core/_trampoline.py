@@ -1,20 +1,22 @@
 """Waiting for a descriptor by number, from wherever the caller is.
 
 Green threads park on their hub's `Listener`. An OS thread without a hub blocks in
-`poll`, which harms nobody else.
+`poll`, which harms nobody else. In the loop greenlet nobody may wait, so there only a
+descriptor that is ready already will do.
 """
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ._current import hub_to_park_in
-from ._descriptors import READ, WRITE
-from ._errors import IOClosed
-from ._hub import all_hubs
-from ._originals import POLLIN, POLLOUT, get_ident, poll, select_select
+from ._descriptors import READ, WRITE, Listener
+from ._descriptors import block_natively as block_natively
+from ._errors import BlockingInLoopError, IOClosed
+from ._hub import Hub, all_hubs
+from ._originals import get_ident
 from ._timeout import Timeout
 
 
@@ -50,36 +52,32 @@ def fileno_of(obj: int | HasFileno) -> int:
     return fd
 
 
-def block_natively(fd: int, event: str, timeout: float | None) -> bool:
-    """Block this OS thread until a descriptor is ready.
-
-    Returns:
-        False if the time was up first.
-    """
-    if poll is None:  # pragma: no cover - Windows
-        readers, writers = ([fd], []) if event == READ else ([], [fd])
-        return any(select_select(readers, writers, [fd], timeout))
-    poller = poll()
-    poller.register(fd, POLLIN if event == READ else POLLOUT)
-    if timeout is None or timeout == math.inf:
-        return bool(poller.poll())
-    return bool(poller.poll(math.ceil(timeout * 1000)))
-
-
 def wait_descriptor(fd: int, event: str, timeout: float | None, what: str) -> bool:
     """Wait for a descriptor that the user owns.
+
+    Args:
+        fd: The descriptor.
+        event: `READ` or `WRITE`.
+        timeout: Seconds, or None to wait for as long as it takes.
+        what: The call that wants to wait, for the error message.
 
     Returns:
         False if the time was up first.
 
     Raises:
-        IOClosed: It was closed meanwhile.
-        BlockingInLoopError: Called in the loop greenlet.
+        IOClosed: It is closed, or was meanwhile.
+        SimultaneousUseError: Somebody else waits for the same.
+        BlockingInLoopError: Called in the loop greenlet, and it is not ready.
     """
-    hub = hub_to_park_in(what)
+    try:
+        hub = hub_to_park_in(what)
+    except BlockingInLoopError:
+        if block_natively(fd, event, 0):
+            return True
+        raise
     if hub is None:
         return block_natively(fd, event, timeout)
-    return hub.descriptors.wait_once(fd, event, timeout)
+    return hub.descriptors.wait_once(fd, event, timeout, hub.park)
 
 
 def trampoline(
@@ -92,6 +90,8 @@ def trampoline(
 ) -> None:
     """Wait until a descriptor can be read from or written to.
 
+    Its flags stay as they are. What never blocks, such as a regular file, is ready.
+
     Args:
         fd: The descriptor, or something with ``fileno()``.
         read: True to wait until it can be read from.
@@ -103,7 +103,8 @@ def trampoline(
     Raises:
         ValueError: Not exactly one of `read` and `write` is true, or the descriptor is
             negative.
-        IOClosed: The descriptor was closed meanwhile.
+        TypeError: `fd` has no descriptor, or `timeout` is not a number.
+        IOClosed: The descriptor is closed, or was meanwhile.
         SimultaneousUseError: Somebody else waits for the same.
         BlockingInLoopError: Called in the loop greenlet.
     """
@@ -113,6 +114,13 @@ def trampoline(
         )
     number = fileno_of(fd)
     event = READ if read else WRITE
+    if timeout is not None:
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(
+                f"trampoline() takes a timeout in seconds or None, not {timeout!r}"
+            )
+        # What is left of a time limit may well be less than nothing.
+        timeout = max(0.0, timeout)
     try:
         ready = wait_descriptor(number, event, timeout, f"waiting to {event}")
     except IOClosed:
@@ -132,13 +140,31 @@ def notify_close(fd: int) -> None:
 
     Whoever waits on it, on any loop of any thread, gets IOClosed.
     """
-    for hub in tuple(all_hubs):
-        if hub.closed or not hub.descriptors.knows(fd):
+    for hub in known_hubs():
+        if hub.closed:
             continue
-        if hub.thread_id == get_ident():
-            hub.descriptors.notify_close(fd)
-        else:
-            hub.call_threadsafe(hub.descriptors.notify_close, fd)
+        for listener in hub.descriptors.known(fd):
+            close_listener(listener)
+
+
+def close_listener(listener: Listener) -> None:
+    """Let go of a listener and wake whoever waits there, from any OS thread."""
+    hub = listener.hub
+    if hub.thread_id == get_ident():
+        listener.close()
+    else:
+        # The listener and not its number: that may mean another file by then.
+        hub.call_threadsafe(listener.close)
+
+
+def known_hubs() -> tuple[Hub, ...]:
+    """Return all hubs that there are, closed ones too."""
+    while True:
+        try:
+            return tuple(all_hubs)
+        except RuntimeError:
+            # Another OS thread has just made one.
+            continue
 
 
 def notify_opened(fd: int) -> None:
@@ -148,3 +174,14 @@ def notify_opened(fd: int) -> None:
     IOClosed, and nothing of it reaches the new owner.
     """
     notify_close(fd)
+
+
+def _abandon_after_fork() -> None:
+    for hub in known_hubs():
+        hub.descriptors.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    # Before anything in the child can close a socket: the kernel's side of the parent's
+    # poller is shared with it.
+    os.register_at_fork(after_in_child=_abandon_after_fork)

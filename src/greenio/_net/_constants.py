@@ -9,5 +9,13 @@ AF_INET6 = _socket.AF_INET6
 AF_UNIX: int = getattr(_socket, "AF_UNIX", -1)
 SOCK_STREAM = _socket.SOCK_STREAM
 SOL_SOCKET = _socket.SOL_SOCKET
+SHUT_RDWR = _socket.SHUT_RDWR
+SO_ERROR = _socket.SO_ERROR
 SO_REUSEADDR = _socket.SO_REUSEADDR
 SO_REUSEPORT: int = getattr(_socket, "SO_REUSEPORT", -1)
+# Reads and writes with one of these never wait, on no socket.
+NEVER_WAITS: int = getattr(_socket, "MSG_DONTWAIT", 0) | getattr(
+    _socket, "MSG_ERRQUEUE", 0
+)
+MSG_WAITALL: int = getattr(_socket, "MSG_WAITALL", 0)
+MSG_PEEK: int = getattr(_socket, "MSG_PEEK", 0)

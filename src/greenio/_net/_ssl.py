@@ -44,18 +44,21 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
     server_side: bool
     suppress_ragged_eofs: bool
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> GreenSSLSocket:
-        # `SSLSocket._create`, the only constructor, calls no __init__ of ours.
+    def __new__(cls, *args: Any, **kwargs: Any) -> GreenSSLSocket:
+        if args or "sock" in kwargs:
+            # eventlet's constructor, with the arguments of the old ssl.wrap_socket.
+            return wrap_socket(*args, **kwargs)
+        # `SSLSocket._create`, from where the others come, calls no __init__ of ours.
         self = super().__new__(cls)
-        self._reader = self._writer = None
-        self._drained = False
+        self._reader = self._writer = self._drained = None
         self._is_stream = False
         self._lent = None
         self._timeout = None
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        SSLSocket.__init__(self, *args, **kwargs)
+        if not args and "sock" not in kwargs:
+            SSLSocket.__init__(self, *args, **kwargs)  # says what to use instead
 
     # -- waiting -------------------------------------------------------------------
 
@@ -105,10 +108,6 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """End TLS, and return the socket for what comes after it."""
         return self._tls(SSLSocket.unwrap)
 
-    def shutdown(self, how: int, /) -> None:
-        """Shut the connection down, without the peer's agreement."""
-        SSLSocket.shutdown(self, how)
-
     def verify_client_post_handshake(self) -> None:
         """Ask the client for a certificate now (TLS 1.3)."""
         self._tls(SSLSocket.verify_client_post_handshake)
@@ -123,13 +122,13 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """Receive up to `buflen` bytes."""
         if self._sslobj is None:
             return GreenSocket.recv(self, buflen, flags)
-        return cast("bytes", self._tls(SSLSocket.recv, buflen, flags))
+        return SSLSocket.recv(self, buflen, flags)  # which reads
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """Receive into a buffer."""
         if self._sslobj is None:
             return GreenSocket.recv_into(self, buffer, nbytes or 0, flags)
-        return cast("int", self._tls(SSLSocket.recv_into, buffer, nbytes, flags))
+        return SSLSocket.recv_into(self, buffer, nbytes, flags)
 
     def recvfrom(self, buflen: int = 1024, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive a datagram, before there is TLS."""
@@ -170,7 +169,7 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         if self._sslobj is None:
             GreenSocket.sendall(self, data, flags)
         else:
-            SSLSocket.sendall(self, data, flags)
+            SSLSocket.sendall(self, data, flags)  # which sends
 
     def sendto(self, data: Any, *args: Any) -> int:
         """Send a datagram, before there is TLS."""
@@ -192,27 +191,48 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
     # -- connecting --------------------------------------------------------------------
 
     def accept(self) -> tuple[GreenSSLSocket, Any]:
-        """Wait for a connection, and shake hands with it."""
-        plain, address = GreenSocket.accept(self)
-        secure = self.context.wrap_socket(
+        """Wait for a connection, and shake hands with it.
+
+        A slow or faulty peer delays this, or makes it fail. A server may take
+        `accept_plain` instead, and `wrap_accepted` in a green thread of the connection.
+        """
+        plain, address = self.accept_plain()
+        return self.wrap_accepted(plain), address
+
+    def accept_plain(self) -> tuple[GreenSocket, Any]:
+        """Wait for a connection, without TLS so far."""
+        return GreenSocket.accept(self)
+
+    def wrap_accepted(self, plain: GreenSocket) -> GreenSSLSocket:
+        """Begin TLS on a connection that came from `accept_plain`."""
+        return wrap_socket(
             plain,
+            server_side=True,
             do_handshake_on_connect=self.do_handshake_on_connect,
             suppress_ragged_eofs=self.suppress_ragged_eofs,
-            server_side=True,
+            context=self._context,
         )
-        return cast("GreenSSLSocket", secure), address
 
-    def _connect(self, address: Any) -> int:
-        """Connect, then shake hands; the result is an error number."""
+    def connect(self, address: Any, /) -> None:
+        """Connect, then shake hands."""
+        self._connect_tls(GreenSocket.connect, address)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """Connect, then shake hands; the result is an error number of connecting."""
+        return self._connect_tls(GreenSocket.connect_ex, address)
+
+    def _connect_tls(
+        self, connect: Callable[[GreenSocket, Any], int | None], address: Any
+    ) -> int:
         if self.server_side:
             raise ValueError("can't connect in server-side mode")
         if self._connected or self._sslobj is not None:
             raise ValueError("attempt to connect already-connected SSLSocket!")
-        self._sslobj = self.context._wrap_socket(  # type: ignore[attr-defined]
+        self._sslobj = self._context._wrap_socket(
             self, False, self.server_hostname, owner=self, session=self._session
         )
         try:
-            error = GreenSocket._connect(self, address)
+            error = connect(self, address) or 0
             if not error:
                 self._connected = True
                 if self.do_handshake_on_connect:
@@ -220,8 +240,6 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         except BaseException:
             self._sslobj = None
             raise
-        if error:
-            self._sslobj = None
         return error
 
     def dup(self) -> Any:
@@ -232,7 +250,6 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
 class GreenSSLContext(SSLContext):
     """A TLS context whose sockets are green."""
 
-    # mypy: what the standard library says of it is the standard class.
     sslsocket_class = GreenSSLSocket
 
     def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
@@ -303,30 +320,12 @@ def wrap_socket(
         ValueError: `server_side` without `certfile`, or `keyfile` without `certfile`.
     """
     if context is None:
-        if server_side and not certfile:
-            raise ValueError(
-                "certfile must be specified for server-side operations: pass "
-                "certfile=..., or context=..."
-            )
-        if keyfile and not certfile:
-            raise ValueError("keyfile is of no use without certfile: pass both")
-        if ssl_version is None:
-            ssl_version = (
-                _standard.PROTOCOL_TLS_SERVER
-                if server_side
-                else _standard.PROTOCOL_TLS_CLIENT
-            )
-        context = GreenSSLContext(ssl_version)
-        context.check_hostname = bool(server_hostname) and not server_side
-        if context.check_hostname and cert_reqs == _standard.CERT_NONE:
-            context.check_hostname = False
-        context.verify_mode = _standard.VerifyMode(cert_reqs)
-        if ca_certs:
-            context.load_verify_locations(ca_certs)
-        if certfile:
-            context.load_cert_chain(certfile, keyfile)
-        if ciphers:
-            context.set_ciphers(ciphers)
+        context = _context_of(
+            keyfile, certfile, server_side, cert_reqs, ssl_version, ca_certs, ciphers
+        )
+        context.check_hostname = (
+            not server_side and bool(server_hostname) and bool(cert_reqs)
+        )
     return cast(
         "GreenSSLSocket",
         GreenSSLSocket._create(  # type: ignore[attr-defined]
@@ -338,3 +337,39 @@ def wrap_socket(
             context=context,
         ),
     )
+
+
+def _context_of(
+    keyfile: Any,
+    certfile: Any,
+    server_side: bool,
+    cert_reqs: int,
+    ssl_version: int | None,
+    ca_certs: Any,
+    ciphers: str | None,
+) -> GreenSSLContext:
+    """A context for the arguments of the old `ssl.wrap_socket`."""
+    if server_side and not certfile:
+        raise ValueError(
+            "certfile must be specified for server-side operations: pass "
+            "certfile=..., or context=..."
+        )
+    if keyfile and not certfile:
+        raise ValueError("keyfile is of no use without certfile: pass both")
+    if ssl_version is None or ssl_version == _standard.PROTOCOL_TLS:
+        # The best that both ends know, by the name that is not deprecated.
+        ssl_version = (
+            _standard.PROTOCOL_TLS_SERVER
+            if server_side
+            else _standard.PROTOCOL_TLS_CLIENT
+        )
+    context = GreenSSLContext(ssl_version)
+    context.check_hostname = False
+    context.verify_mode = _standard.VerifyMode(cert_reqs)
+    if ca_certs:
+        context.load_verify_locations(ca_certs)
+    if certfile:
+        context.load_cert_chain(certfile, keyfile)
+    if ciphers:
+        context.set_ciphers(ciphers)
+    return context

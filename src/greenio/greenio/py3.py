@@ -1,0 +1,22 @@
+"""Green files and pipes, by the names eventlet gives them."""
+
+from __future__ import annotations
+
+import io
+
+from .._net._files import GreenFileIO as GreenFileIO
+from .._net._files import open_pipe
+from .base import SOCKET_BLOCKING as SOCKET_BLOCKING
+from .base import greenpipe_doc as greenpipe_doc
+
+__all__ = [
+    "DEFAULT_BUFFER_SIZE",
+    "SOCKET_BLOCKING",
+    "GreenFileIO",
+    "GreenPipe",
+    "greenpipe_doc",
+]
+
+DEFAULT_BUFFER_SIZE = io.DEFAULT_BUFFER_SIZE
+
+GreenPipe = open_pipe
