@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
@@ -68,7 +69,24 @@ def _returns_has_no_type(
             lines[number + 1] = f"{indent}: {text}"
 
 
+def _parameter_specifications(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None]:
+    """Write `*args: P`, where Sphinx would write `*args: ~typing.~P`."""
+    if signature is not None:
+        signature = re.sub(r"~typing\.~(\w+)", r"\1", signature)
+        signature = re.sub(r"\[~(\w+)\]", r"[\1]", signature)
+    return signature, returned
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _parameter_specifications)
     # Before napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", _returns_has_no_type, priority=400)
