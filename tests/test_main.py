@@ -285,16 +285,18 @@ def test_multiprocessing_finds_the_program(script):
     path = script("""
         import multiprocessing
 
-        def square(x):
-            return x * x
+        def shout(word):
+            print(word.upper(), __name__, flush=True)
 
         if __name__ == "__main__":
             context = multiprocessing.get_context("spawn")
-            with context.Pool(1) as pool:
-                print(pool.map(square, [2, 3]))
+            process = context.Process(target=shout, args=("hello",))
+            process.start()
+            process.join()
+            print(process.exitcode)
     """)
     done = under(path)
-    assert done.stdout == "[4, 9]\n", done.stderr
+    assert done.stdout == "HELLO __mp_main__\n0\n", done.stderr
 
 
 def test_a_compiled_script(script, tmp_path):

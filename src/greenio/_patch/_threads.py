@@ -192,7 +192,7 @@ def _start(
     if handle is not None:
         handle.ident = ident
     _announce(function, thread, ident)
-    thread.link(_forget, ended)
+    thread.link(_forget, ended, getattr(function, "__self__", None))
     thread._hub.wake(thread)
     return ident
 
@@ -210,10 +210,16 @@ def _run(
         raise interrupt
 
 
-def _forget(thread: greenlet, ended: Callable[[], None] | None = None) -> None:
+def _forget(
+    thread: greenlet, ended: Callable[[], None] | None = None, owner: Any = None
+) -> None:
     sentinel = _sentinels.pop(thread, None)
     if sentinel is not None:
         sentinel.end()
+    bootstrap = getattr(owner, "_bootstrap", None)
+    if bootstrap is not None:
+        # Still among those about to begin, if it was killed before it did.
+        bootstrap.__func__.__globals__["_limbo"].pop(owner, None)
     if ended is not None:
         ended()
 

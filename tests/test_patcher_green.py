@@ -1,0 +1,851 @@
+"""The green modules one by one: what waits there parks the green thread."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os as plain_os
+import select as plain_select
+import signal
+import socket as plain_socket
+import subprocess as plain_subprocess
+import sys
+import threading as plain_threading
+import time as plain_time
+import types
+
+import pytest
+
+import greenio
+from _support import until
+from greenio import patcher
+from greenio.green import os, queue, select, selectors, subprocess, threading, time
+from greenio.green.thread import allocate_lock
+
+pytestmark = pytest.mark.usefixtures("hub_name")
+
+# How long something lasts that must not stop the others.
+A_WHILE = 0.05
+
+
+class Ticker:
+    """Counts the turns that another green thread gets."""
+
+    def __enter__(self):
+        self.ticks = 0
+        self.thread = greenio.spawn(self.run)
+        return self
+
+    def run(self):
+        while True:
+            greenio.sleep(0.005)
+            self.ticks += 1
+
+    def __exit__(self, *exc_info):
+        self.thread.kill()
+
+
+@pytest.fixture
+def ticker():
+    with Ticker() as running:
+        yield running
+    assert running.ticks >= 3
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = plain_os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        try:
+            plain_os.close(fd)
+        except OSError:
+            pass
+
+
+MODULES = [
+    *("BaseHTTPServer", "CGIHTTPServer", "Queue", "SimpleHTTPServer", "SocketServer"),
+    *("builtin", "ftplib", "http", "http.client", "http.cookiejar", "http.cookies"),
+    *("http.server", "httplib", "os", "queue", "select", "selectors", "socket"),
+    *("socketserver", "ssl", "subprocess", "thread", "threading", "time", "urllib"),
+    *("urllib.error", "urllib.parse", "urllib.request", "urllib.response"),
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_it_has_the_names_of_its_standard_module(name):
+    standard_name = {
+        "builtin": "builtins",
+        "thread": "_thread",
+        "Queue": "queue",
+        "httplib": "http.client",
+        "SocketServer": "socketserver",
+        "BaseHTTPServer": "http.server",
+        "CGIHTTPServer": "http.server",
+        "SimpleHTTPServer": "http.server",
+    }.get(name, name)
+    green = importlib.import_module(f"greenio.green.{name}")
+    standard = importlib.import_module(standard_name)
+    names = getattr(standard, "__all__", None) or [
+        name for name in vars(standard) if not name.startswith("_")
+    ]
+    if standard_name == "select":
+        names = [
+            name for name in names if "kqueue" not in name and "kevent" not in name
+        ]
+    missing = [name for name in names if not hasattr(green, name)]
+    assert not missing
+    assert green.__name__ == f"greenio.green.{name}"
+    assert green.__spec__.name == green.__name__
+
+
+def test_patched_names_are_told():
+    assert time.__patched__ == ["sleep"]
+    assert "socket" in importlib.import_module("greenio.green.socket").__patched__
+    assert importlib.import_module("greenio.green.http.client").__patched__ == []
+
+
+# -- time -------------------------------------------------------------------------------
+
+
+def test_sleep(ticker):
+    started = plain_time.monotonic()
+    time.sleep(A_WHILE)
+    assert plain_time.monotonic() - started >= A_WHILE * 0.9
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None])
+def test_sleep_of_nonsense(seconds):
+    with pytest.raises((TypeError, ValueError)):
+        time.sleep(seconds)
+
+
+# -- os ---------------------------------------------------------------------------------
+
+
+def test_read_and_write(ticker, pipe):
+    reader, writer = pipe
+    greenio.spawn_after(A_WHILE, os.write, writer, b"later")
+    assert os.read(reader, 100) == b"later"
+    # Its flags are the user's.
+    assert plain_os.get_blocking(reader)
+    assert plain_os.get_blocking(writer)
+
+
+def test_write_more_than_fits(ticker, pipe):
+    reader, writer = pipe
+    data = bytes(range(256)) * 1000
+    received = bytearray()
+
+    def consume():
+        greenio.sleep(A_WHILE)
+        while len(received) < len(data):
+            received.extend(os.read(reader, 8192))
+
+    consumer = greenio.spawn(consume)
+    # As without greenio, a blocking descriptor takes all of it.
+    assert os.write(writer, data) == len(data)
+    consumer.wait()
+    assert bytes(received) == data
+
+
+def test_a_descriptor_that_is_not_blocking_is_waited_for(ticker, pipe):
+    reader, writer = pipe
+    plain_os.set_blocking(reader, False)
+    greenio.spawn_after(A_WHILE, os.write, writer, b"later")
+    assert os.read(reader, 100) == b"later"
+    assert not plain_os.get_blocking(reader)
+
+
+def test_the_end_of_a_pipe(pipe):
+    reader, writer = pipe
+    greenio.spawn_after(0.01, plain_os.close, writer)
+    assert os.read(reader, 10) == b""
+
+
+def test_a_broken_pipe(pipe):
+    reader, writer = pipe
+    plain_os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"x")
+
+
+def test_regular_files_and_bad_descriptors(tmp_path):
+    path = tmp_path / "file"
+    fd = plain_os.open(path, plain_os.O_RDWR | plain_os.O_CREAT)
+    assert os.write(fd, b"content") == 7
+    plain_os.lseek(fd, 0, plain_os.SEEK_SET)
+    assert os.read(fd, 100) == b"content"
+    assert os.read(fd, 100) == b""
+    os.close(fd)
+    for call in (lambda: os.read(fd, 1), lambda: os.write(fd, b"x")):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(fd)
+
+
+def test_closing_wakes_who_waits(pipe):
+    reader, _writer = pipe
+    waiting = greenio.spawn(os.read, reader, 1)
+    greenio.sleep(0.01)
+    os.close(reader)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        waiting.wait()
+
+
+def child(seconds=A_WHILE, status=7):
+    return plain_subprocess.Popen(
+        [sys.executable, "-Sc", f"import time; time.sleep({seconds}); raise SystemExit({status})"]
+    )
+
+
+@pytest.mark.parametrize("how", ["waitpid", "wait", "options"])
+def test_waiting_for_a_child(ticker, how):
+    process = child()
+    if how == "waitpid":
+        pid, status = os.waitpid(process.pid, 0)
+    elif how == "wait":
+        pid, status = os.wait()
+    else:
+        pid, status = os.waitpid(process.pid, plain_os.WUNTRACED)
+    assert pid == process.pid
+    assert plain_os.waitstatus_to_exitcode(status) == 7
+    process.returncode = 7
+    with pytest.raises(ChildProcessError):
+        os.waitpid(process.pid, 0)
+
+
+def test_not_waiting_for_a_child():
+    process = child(30)
+    assert os.waitpid(process.pid, plain_os.WNOHANG) == (0, 0)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+# -- select -----------------------------------------------------------------------------
+
+
+def test_select(ticker, pipe):
+    reader, writer = pipe
+    assert select.select([reader], [], [], 0) == ([], [], [])
+    assert select.select([], [writer], [], None) == ([], [writer], [])
+    assert select.select([reader], [], [], 0.01) == ([], [], [])
+    greenio.spawn_after(A_WHILE, plain_os.write, writer, b"x")
+    assert select.select([reader], [], [reader]) == ([reader], [], [])
+    # Any iterable, and what has a fileno.
+    left, right = plain_socket.socketpair()
+    with left, right:
+        greenio.spawn_after(0.01, right.send, b"x")
+        assert select.select(iter([left]), (), {left}) == ([left], [], [])
+        # Two at once.
+        assert select.select([left, reader], [], [], 1) == ([left, reader], [], [])
+
+
+def test_select_as_a_sleep(ticker):
+    assert select.select([], [], [], A_WHILE) == ([], [], [])
+
+
+def test_several_wait_for_one_descriptor(pipe):
+    reader, writer = pipe
+    waiting = [greenio.spawn(select.select, [reader], [], [], 5) for _ in range(3)]
+    reading = greenio.spawn(os.read, reader, 1)
+    greenio.sleep(0.01)
+    assert not any(thread.dead for thread in (*waiting, reading))
+    plain_os.write(writer, b"ab")
+    assert [thread.wait()[0] for thread in waiting] == [[reader]] * 3
+    assert reading.wait() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (([], [], [], -1), ValueError),
+        (([], [], [], "soon"), TypeError),
+        ((["x"], [], []), TypeError),
+        (([-1], [], [], 1), ValueError),
+        ((1, [], []), TypeError),
+    ],
+)
+def test_select_of_nonsense(arguments, error):
+    with pytest.raises(error):
+        select.select(*arguments)
+
+
+def test_select_on_a_closed_descriptor(pipe):
+    reader, _writer = pipe
+    plain_os.close(reader)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        select.select([reader], [], [], 1)
+
+
+def test_select_on_large_numbers(pipe):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2100:
+        pytest.skip("too few descriptors allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2100), hard))
+    reader, writer = pipe
+    high = 2050
+    plain_os.dup2(reader, high)
+    try:
+        assert select.select([high], [writer], [], 1) == ([], [writer], [])
+        greenio.spawn_after(0.01, plain_os.write, writer, b"x")
+        assert select.select([high], [], []) == ([high], [], [])
+    finally:
+        plain_os.close(high)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_poll(ticker, pipe):
+    reader, writer = pipe
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    assert poller.poll(0) == []
+    assert poller.poll(10) == []
+    greenio.spawn_after(A_WHILE, plain_os.write, writer, b"x")
+    assert poller.poll() == [(reader, select.POLLIN)]
+    poller.modify(reader, select.POLLPRI)
+    assert poller.poll(1) == []
+    poller.unregister(reader)
+    with pytest.raises(KeyError):
+        poller.unregister(reader)
+    poller.register(writer)
+    assert poller.poll(-1) == [(writer, select.POLLOUT)]
+    plain_os.close(reader)
+    assert poller.poll(None)[0][1] & select.POLLERR
+
+
+@pytest.mark.skipif(not hasattr(plain_select, "epoll"), reason="no epoll here")
+def test_epoll(ticker, pipe):
+    reader, writer = pipe
+    with select.epoll() as poller:
+        poller.register(reader, select.EPOLLIN)
+        assert poller.poll(0) == []
+        assert poller.poll(0.01) == []
+        greenio.spawn_after(A_WHILE, plain_os.write, writer, b"x")
+        assert poller.poll() == [(reader, select.EPOLLIN)]
+        again = select.epoll.fromfd(plain_os.dup(poller.fileno()))
+        assert again.poll(1, maxevents=1) == [(reader, select.EPOLLIN)]
+        again.close()
+        assert again.closed
+        poller.modify(reader, select.EPOLLPRI)
+        assert poller.poll(0.001) == []
+        poller.unregister(reader)
+        waiting = greenio.spawn(poller.poll)
+        greenio.sleep(0.01)
+    with pytest.raises((OSError, ValueError)):
+        waiting.wait()
+
+
+@pytest.mark.parametrize(
+    "kind", ["DefaultSelector", "SelectSelector", "PollSelector", "EpollSelector"]
+)
+def test_selectors(kind, ticker):
+    left, right = plain_socket.socketpair()
+    with left, right, getattr(selectors, kind)() as selector:
+        selector.register(left, selectors.EVENT_READ, "data")
+        assert selector.select(0.001) == []
+        greenio.spawn_after(A_WHILE, right.send, b"x")
+        ((key, events),) = selector.select()
+        assert (key.data, events) == ("data", selectors.EVENT_READ)
+
+
+# -- queue and threading ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "LifoQueue", "PriorityQueue"])
+def test_queues(ticker, kind):
+    items = getattr(queue, kind)()
+    greenio.spawn_after(A_WHILE, items.put, 1)
+    assert items.get() == 1
+    with pytest.raises(queue.Empty):
+        items.get(timeout=0.01)
+
+
+def test_threads_are_green(ticker):
+    seen = []
+
+    def work(name):
+        time.sleep(A_WHILE)
+        current = threading.current_thread()
+        seen.append((name, current.name, current.ident, threading.get_ident()))
+
+    threads = [
+        threading.Thread(target=work, args=(number,), name=f"worker {number}")
+        for number in range(3)
+    ]
+    for thread in threads:
+        assert not thread.is_alive()
+        thread.start()
+        # Starting one lets nobody else run, and leaves nothing half done.
+        assert thread.is_alive()
+        assert thread.ident is not None
+    assert not seen
+    assert set(threads) <= set(threading.enumerate())
+    for thread in threads:
+        thread.join()
+        assert not thread.is_alive()
+    assert [entry[:2] for entry in seen] == [(n, f"worker {n}") for n in range(3)]
+    assert all(ident == current for _, _, ident, current in seen)
+    assert len({ident for _, _, ident, _ in seen}) == 3
+    with pytest.raises(RuntimeError, match="once"):
+        threads[0].start()
+
+
+def test_join_with_a_time_limit():
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait)
+    thread.start()
+    thread.join(0.01)
+    assert thread.is_alive()
+    release.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_thread_started_by_a_coroutine(run_async):
+    done = []
+
+    async def main():
+        import asyncio
+
+        thread = threading.Thread(
+            target=lambda: done.append(threading.current_thread())
+        )
+        thread.start()
+        assert thread.is_alive()
+        while thread.is_alive():
+            await asyncio.sleep(0)
+        assert done == [thread]
+
+    run_async(main)
+
+
+def test_a_thread_started_by_a_real_thread():
+    """It has no hub to run a green one, so it gets a real one."""
+    native = plain_threading.get_ident
+    seen = {}
+
+    def inner():
+        seen["inner"] = native()
+
+    def outer():
+        seen["outer"] = native()
+        thread = threading.Thread(target=inner)
+        thread.start()
+        thread.join(20)
+        seen["alive"] = thread.is_alive()
+
+    real = plain_threading.Thread(target=outer)
+    real.start()
+    until(lambda: not real.is_alive())
+    assert seen["alive"] is False
+    assert len({seen["inner"], seen["outer"], native()}) == 3
+
+
+def test_start_new_thread():
+    from greenio.green import thread as _thread
+
+    seen = []
+    ident = _thread.start_new_thread(
+        lambda *args, **kw: seen.append((args, kw, _thread.get_ident())), (1,), {"b": 2}
+    )
+    until(lambda: seen)
+    assert seen == [((1,), {"b": 2}, ident)]
+    _thread.start_new_thread(_thread.exit, ())
+    greenio.sleep(0.01)
+    for wrong in (("x", ()), (print, [1]), (print, (), 5)):
+        with pytest.raises(TypeError):
+            _thread.start_new_thread(*wrong)
+
+
+def test_current_thread_of_a_spawned_green_thread():
+    before = threading.active_count()
+
+    def who():
+        current = threading.current_thread()
+        assert threading.current_thread() is current
+        assert isinstance(current, threading.Thread)
+        assert current.is_alive()
+        assert current.ident == threading.get_ident()
+        return current
+
+    one, two = greenio.spawn(who), greenio.spawn(who)
+    assert one.wait() is not two.wait()
+    assert one.wait().ident != two.wait().ident
+    assert one.wait().name.startswith("GreenThread-")
+    assert not one.wait().is_alive()
+    with pytest.raises(RuntimeError, match="wait"):
+        one.wait().join()
+    # There may be very many of them, so they are in no list.
+    assert threading.active_count() == before
+    assert threading.current_thread() is threading.main_thread()
+    assert threading.main_thread() is plain_threading.main_thread()
+
+
+def test_nothing_is_left_of_threads():
+    from greenio._patch import _threads
+
+    gc.collect()
+    before = len(_threads._sentinels), len(threading._active)
+    for _ in range(20):
+        thread = threading.Thread(target=threading.current_thread)
+        thread.start()
+        thread.join()
+    for _ in range(20):
+        greenio.spawn(threading.current_thread).wait()
+    assert (len(_threads._sentinels), len(threading._active)) == before
+    assert not threading._limbo
+
+
+def test_an_exception_in_a_thread(monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+
+    def fail():
+        raise ValueError("in a thread")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    (args,) = seen
+    assert (args.exc_type, args.thread) == (ValueError, thread)
+
+
+def test_a_killed_thread_has_not_failed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    inside = []
+
+    def wait():
+        inside.append(greenio.greenthread.getcurrent())
+        time.sleep(60)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    until(lambda: inside)
+    inside[0].kill()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not seen
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_thread_that_is_killed_can_be_joined(started):
+    thread = threading.Thread(target=time.sleep, args=(60,))
+    thread.start()
+    if started:
+        greenio.sleep(0.01)
+    hub = greenio.hubs.get_hub()
+    for green_thread in hub.green_threads():
+        green_thread.kill()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_conditions_events_barriers_timers(ticker):
+    condition, ready = threading.Condition(), []
+    event, barrier = threading.Event(), threading.Barrier(2)
+
+    def other():
+        time.sleep(A_WHILE)
+        with condition:
+            ready.append(1)
+            condition.notify()
+        event.set()
+        barrier.wait(5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with condition:
+        assert condition.wait_for(lambda: ready, 5)
+        assert not condition.wait(0.01)
+    assert event.wait(5)
+    assert barrier.wait(5) in (0, 1)
+    thread.join()
+    fired = []
+    timer = threading.Timer(0.01, fired.append, [1])
+    timer.start()
+    timer.join()
+    assert fired == [1]
+    semaphore = threading.Semaphore(0)
+    assert not semaphore.acquire(timeout=0.01)
+    greenio.spawn_after(0.01, semaphore.release)
+    assert semaphore.acquire(timeout=5)
+
+
+# -- locks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [allocate_lock, threading.RLock])
+def test_locks_as_threading_has_them(make):
+    lock = make()
+    assert lock.acquire()
+    other = greenio.spawn(lock.acquire, False)
+    assert other.wait() is False
+    assert greenio.spawn(lock.acquire, True, 0.01).wait() is False
+    lock.release()
+    with pytest.raises(RuntimeError):
+        lock.release()
+    with lock:
+        pass
+    assert lock.acquire(timeout=1)
+    lock.release()
+    for wrong in ({"timeout": -2}, {"blocking": False, "timeout": 1}):
+        with pytest.raises(ValueError, match="timeout"):
+            lock.acquire(**wrong)
+    with pytest.raises(OverflowError):
+        lock.acquire(timeout=1e300)
+    lock.acquire()
+    lock._at_fork_reinit()
+    assert lock.acquire(blocking=False)
+
+
+def test_any_thread_may_release_a_lock():
+    lock = allocate_lock()
+    lock.acquire()
+    assert lock.locked()
+    real = plain_threading.Thread(target=lock.release)
+    real.start()
+    assert lock.acquire(timeout=20)
+    real.join()
+
+
+def hold_in_a_real_thread(lock, holding, release):
+    def hold():
+        with lock:
+            holding.set()
+            release.wait(20)
+
+    thread = plain_threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(20)
+    return thread
+
+
+@pytest.mark.parametrize("make", [allocate_lock, threading.RLock])
+def test_the_loop_waits_for_a_real_thread(make, run_async):
+    """A coroutine that logs, say, while an executor's worker does: as unpatched."""
+    lock = make()
+
+    async def main():
+        holding, release = plain_threading.Event(), plain_threading.Event()
+        thread = hold_in_a_real_thread(lock, holding, release)
+        # A green thread of this loop waits before us. It could not pass the lock on
+        # while the loop is blocked.
+        first = greenio.spawn(lock.acquire)
+        await greenio.run_green(greenio.sleep, 0)
+        assert lock.acquire(timeout=0.01) is False
+        plain_threading.Timer(0.02, release.set).start()
+        assert lock.acquire()
+        assert not first.dead
+        lock.release()
+        await first
+        thread.join()
+
+    run_async(main)
+
+
+@pytest.mark.parametrize("make", [allocate_lock, threading.RLock])
+def test_the_loop_does_not_wait_for_its_own_green_threads(make, run_async):
+    lock = make()
+
+    async def main():
+        release = greenio.Event()
+
+        def hold():
+            with lock:
+                release.wait()
+
+        holder = greenio.spawn(hold)
+        await greenio.run_green(greenio.sleep, 0)
+        with pytest.raises(greenio.BlockingInLoopError, match="run_green"):
+            lock.acquire()
+        # Handed over to another green thread, it still is one of this loop's.
+        waiting = greenio.spawn(lock.acquire)
+        await greenio.run_green(greenio.sleep, 0)
+        release.send()
+        await holder
+        with pytest.raises(greenio.BlockingInLoopError):
+            lock.acquire()
+        await waiting
+
+    run_async(main)
+
+
+# -- subprocess -------------------------------------------------------------------------
+
+ECHO = "import sys, time; time.sleep(0.05); print(sys.stdin.read().upper(), end='')"
+
+
+def test_run(ticker):
+    done = subprocess.run(
+        [sys.executable, "-Sc", ECHO],
+        input="text",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "TEXT"
+
+
+def test_pipes(ticker):
+    with subprocess.Popen(
+        [sys.executable, "-Sc", ECHO], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b"through ")
+        process.stdin.write(b"pipes")
+        process.stdin.close()
+        assert process.stdout.read(3) == b"THR"
+        assert process.stdout.readline() == b"OUGH PIPES"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("mode", ["lines", "unbuffered", "text"])
+def test_reading_as_it_comes(ticker, mode):
+    program = "import time\nfor n in range(3): print(n, flush=True); time.sleep(0.02)"
+    with subprocess.Popen(
+        [sys.executable, "-Sc", program],
+        stdout=subprocess.PIPE,
+        bufsize=0 if mode == "unbuffered" else -1,
+        text=mode == "text",
+    ) as process:
+        lines = list(process.stdout)
+    expected = ["0\n", "1\n", "2\n"]
+    assert lines == (expected if mode == "text" else [x.encode() for x in expected])
+
+
+def test_much_in_both_directions(ticker):
+    data = b"0123456789" * 30_000
+    program = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
+    process = subprocess.Popen(
+        [sys.executable, "-Sc", f"import time; time.sleep({A_WHILE}); {program}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.communicate(data) == (data, b"")
+    assert process.returncode == 0
+
+
+def test_waiting_with_a_time_limit(ticker):
+    process = subprocess.Popen([sys.executable, "-Sc", "import time; time.sleep(60)"])
+    with pytest.raises(plain_subprocess.TimeoutExpired) as caught:
+        process.wait(A_WHILE)
+    assert caught.value.timeout == A_WHILE
+    process.terminate()
+    assert process.wait(20) == -signal.SIGTERM
+    assert process.wait(0) == -signal.SIGTERM
+
+
+def test_other_calls(ticker):
+    quick = [sys.executable, "-Sc", f"import time; time.sleep({A_WHILE}); print('x')"]
+    assert subprocess.check_output(quick) == b"x\n"
+    assert subprocess.getoutput("echo there") == "there"
+    assert subprocess.call([sys.executable, "-Sc", "raise SystemExit(3)"]) == 3
+    with pytest.raises(plain_subprocess.CalledProcessError):
+        subprocess.check_call([sys.executable, "-Sc", "raise SystemExit(3)"])
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["/no/such/program"], check=False)
+
+
+# -- builtins ---------------------------------------------------------------------------
+
+
+def test_open_of_a_descriptor(ticker, pipe):
+    from greenio.green.builtin import open as green_open
+
+    reader, writer = pipe
+
+    def write():
+        greenio.sleep(A_WHILE)
+        with green_open(writer, "w", closefd=False) as file:
+            file.write("one\ntwo\n")
+
+    writing = greenio.spawn(write)
+    with green_open(reader, closefd=False) as file:
+        assert file.readline() == "one\n"
+        assert file.readline() == "two\n"
+    writing.wait()
+    with pytest.raises(ValueError, match="unbuffered"):
+        green_open(reader, "r", 0)
+    raw = green_open(reader, "rb", 0, closefd=False)
+    with pytest.raises(OSError, match="not writable"):
+        raw.write(b"x")
+    plain_os.write(writer, b"xyz")
+    assert raw.read(2) == b"xy"
+    buffer = bytearray(5)
+    assert raw.readinto(buffer) == 1
+    raw.close()
+
+
+def test_open_of_a_file(tmp_path):
+    from greenio.green.builtin import open as green_open
+
+    path = tmp_path / "file"
+    with green_open(path, "w") as file:
+        file.write("text")
+    with green_open(path, "rb") as file:
+        assert file.read() == b"text"
+
+
+# -- servers ----------------------------------------------------------------------------
+
+
+def test_an_http_server_and_its_clients(ticker):
+    from greenio.green.http import server
+    from greenio.green.urllib.request import urlopen
+
+    class Handler(server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(A_WHILE)
+            body = self.path.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    class Server(server.ThreadingHTTPServer):
+        request_queue_size = 50
+
+    def fetch(number):
+        with urlopen(f"{address}/{number}", timeout=20) as response:
+            return response.read()
+
+    with Server(("127.0.0.1", 0), Handler) as httpd:
+        address = f"http://127.0.0.1:{httpd.server_address[1]}"
+        serving = greenio.spawn(httpd.serve_forever, 0.01)
+        started = plain_time.monotonic()
+        fetching = [greenio.spawn(fetch, number) for number in range(20)]
+        assert [thread.wait() for thread in fetching] == [
+            f"/{number}".encode() for number in range(20)
+        ]
+        assert plain_time.monotonic() - started < 20 * A_WHILE
+        httpd.shutdown()
+        serving.wait()
+
+
+def test_create_server_makes_green_sockets():
+    from greenio.green import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert type(server) is socket.GreenSocket
+        accepting = greenio.spawn(server.accept)
+        with socket.create_connection(server.getsockname(), 5) as client:
+            connection, address = accepting.wait()
+            assert address == client.getsockname()
+            connection.close()
+
+
+def test_green_modules_live_in_a_world_of_their_own():
+    urllib_request = importlib.import_module("greenio.green.urllib.request")
+    assert urllib_request.socket.__name__ == "greenio.green.socket"
+    assert urllib_request.http.client.__name__ == "greenio.green.http.client"
+    assert urllib_request.os.__name__ == "greenio.green.os"
+    assert queue.threading is threading
+    assert isinstance(patcher.original("socket"), types.ModuleType)
