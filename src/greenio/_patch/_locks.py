@@ -12,6 +12,8 @@ from __future__ import annotations
 from asyncio import _get_running_loop
 from typing import Any
 
+from greenlet import getcurrent
+
 from .._core._errors import BlockingInLoopError
 from .._core._originals import get_ident
 from .._core._waiters import (
@@ -51,6 +53,19 @@ def _check_timeout(timeout: float) -> None:
             raise OverflowError("timeout value is too large")
 
 
+def _is_the_end() -> bool:
+    """Whether the interpreter is ending, and with it all greenlets.
+
+    Finalizers still use locks then (the logging module's, say). Whoever held one will
+    not run again, so there is nobody to wait for.
+    """
+    try:
+        getcurrent()
+    except RuntimeError:
+        return True
+    return False
+
+
 class ThreadLock(Lock):
     """The lock of the patched `threading.Lock`."""
 
@@ -77,6 +92,10 @@ class ThreadLock(Lock):
             if _is_here(self._place):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout))
+        except RuntimeError:
+            if not _is_the_end():
+                raise
+            return True
         if acquired:
             self._place = get_ident()
         return acquired
@@ -134,9 +153,21 @@ class ThreadRLock(RLock):
             if _is_here(self._place):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout), 1)
+        except RuntimeError:
+            if not _is_the_end():
+                raise
+            return True
         if acquired:
             self._place = get_ident()
         return acquired
+
+    def release(self) -> None:
+        """Release the lock; see `threading.RLock.release`."""
+        try:
+            super().release()
+        except RuntimeError:
+            if not _is_the_end():
+                raise
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -18,6 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._core import _originals
 from .._core._current import existing_hub, get_hub
 from .._core._greenthread import GreenThread
+from .._core._hub import Throw
 from .._core._originals import get_ident as _native_ident
 from .._core._originals import in_main_thread
 from ..event import Event
@@ -205,9 +206,16 @@ def _run(
     except SystemExit:
         # Ends the thread, as in a real one.
         return
-    interrupt = getattr(getcurrent(), "_thread_interrupt", None)
-    if interrupt is not None:
+    current: Any = getcurrent()
+    interrupt = getattr(current, "_thread_interrupt", None)
+    if interrupt is None:
+        return
+    main = current._hub.main
+    if main is None:
+        # A loop that somebody else runs: it is for them.
         raise interrupt
+    # Before whoever waits for this thread is told that it has ended.
+    current._hub.wake(Throw(main, (interrupt,)))
 
 
 def _forget(
