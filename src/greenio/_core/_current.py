@@ -19,7 +19,7 @@ from asyncio import _get_running_loop
 from greenlet import getcurrent
 
 from ._errors import BlockingInLoopError, HubError
-from ._hub import Hub
+from ._hub import Hub, inherited
 from ._loops import HubSpec, LoopFactory, loop_factory
 from ._originals import in_main_thread, thread_local
 
@@ -188,17 +188,19 @@ def close_thread_hub() -> None:
     _state.owned = _state.guard = None
 
 
-def _forget_after_fork() -> None:
+def _after_fork_in_child() -> None:
     """The child shares no loop, epoll set or timer with its parent."""
+    inherited.extend(_attached.values())
     _attached.clear()
-    hub = _state.owned
-    if hub is not None:
-        hub.closed = True
+    parents: Hub | None = getattr(getcurrent(), "_hub", None) or _state.owned
     _state.owned = _state.guard = None
+    if parents is not None and not parents.closed:
+        asyncio._set_running_loop(None)
+        _owned().adopt_after_fork(parents)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 # At exit the main thread's own hub ends like a loop under asyncio.run: its green threads
 # see GreenletExit and their `finally` blocks run.
 atexit.register(close_thread_hub)

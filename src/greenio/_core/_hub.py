@@ -58,6 +58,9 @@ _POLL = 0.005
 # How many may join a batch while it is drained.
 HANDOFFS = 100
 
+# In a forked child: what the parent's hubs consist of. It must never be taken apart.
+inherited: list[Hub] = []
+
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 
@@ -354,6 +357,22 @@ class Hub:
                     main.throw(error)
                 finally:
                     del error
+
+    def adopt_after_fork(self, parents: Hub) -> None:
+        """Take the running greenlet over from the parent process's hub, in the child.
+
+        It is the only greenlet that goes on; the others are gone, as other OS threads
+        are. Nothing of the parent's loop is touched, not even closed: its poller's
+        kernel side is shared with the parent.
+        """
+        inherited.append(parents)
+        parents.closed = True
+        if getattr(self.main, "_hub", None) is parents:
+            del self.main._hub  # type: ignore[union-attr]
+        current = getcurrent()
+        if current is not self.main and getattr(current, "_hub", None) is parents:
+            current._hub = self  # type: ignore[attr-defined]
+            current.parent = self.loop_greenlet
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""

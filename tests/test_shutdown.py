@@ -1,0 +1,260 @@
+"""The end: of asyncio.run, of scripts, by interruption, and what comes after a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+import greenio
+from _fresh import python, run
+from greenio import event, sleep, spawn
+
+
+def test_the_end_of_the_loop_ends_green_threads(loop_factory):
+    steps = []
+
+    def parked(name):
+        try:
+            sleep(1000)
+        finally:
+            sleep(0)
+            greenio.await_(asyncio.sleep(0))
+            steps.append(name)
+
+    async def main():
+        spawn(parked, "first")
+        spawn(parked, "second")
+        await asyncio.sleep(0.001)
+
+    def as_asyncio_run_does():
+        loop = loop_factory()
+        loop.run_until_complete(main())
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+
+    as_asyncio_run_does()
+    assert steps == ["first", "second"]
+
+
+def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch):
+    monkeypatch.setattr(greenio._core._hub, "SHUTDOWN_TIMEOUT", 0.05)
+    seen = []
+
+    def stubborn():
+        while True:
+            try:
+                event.Event().wait()
+            except greenio.greenlet.GreenletExit:
+                continue
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: seen.append(context["message"]))
+        spawn(stubborn)
+        await asyncio.sleep(0.001)
+
+    loop = loop_factory()
+    loop.run_until_complete(main())
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    assert "still running" in seen[0]
+
+
+def test_a_loop_closed_without_ado_makes_no_noise(hub_name):
+    # Warnings are errors, and anything on stderr is a failure.
+    run(
+        """
+        import asyncio, sys, greenio
+
+        if sys.argv[1] == "uvloop":
+            import uvloop
+            loop = uvloop.new_event_loop()
+        else:
+            loop = asyncio.SelectorEventLoop()
+
+        async def main():
+            greenio.spawn(greenio.sleep, 1000)
+            await asyncio.sleep(0)
+
+        loop.run_until_complete(main())
+        loop.close()
+        """,
+        hub_name,
+    )
+
+
+SCRIPT_END = """
+    import greenio
+
+    def parked(name):
+        try:
+            greenio.sleep(1000)
+        finally:
+            greenio.sleep(0)
+            print(name, "cleaned up")
+
+    greenio.spawn(parked, "first")
+    greenio.spawn(parked, "second")
+    greenio.sleep(0)
+    print("the end")
+"""
+
+
+def test_the_end_of_a_script(hub_name):
+    printed = run(SCRIPT_END, hub=hub_name)
+    assert printed.splitlines() == [
+        "the end",
+        "first cleaned up",
+        "second cleaned up",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raising", "code", "text"),
+    [
+        ("raise SystemExit(7)", 7, ""),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+@pytest.mark.parametrize("style", ["script", "asyncio.run"])
+def test_exits_in_a_green_thread_end_the_program(hub_name, raising, code, text, style):
+    source = f"""
+import asyncio, greenio
+
+def exiting():
+    greenio.sleep(0)
+    {raising}
+
+def script():
+    greenio.spawn(exiting)
+    greenio.sleep(1000)
+
+async def main():
+    greenio.spawn(exiting)
+    await asyncio.sleep(1000)
+
+if {style!r} == "script":
+    script()
+elif {hub_name!r} == "uvloop":
+    import uvloop
+    uvloop.run(main())
+else:
+    asyncio.run(main())
+"""
+    done = python("-c", source, hub=hub_name)
+    assert done.returncode == code, done.stderr
+    assert text in done.stderr
+    assert "never retrieved" not in done.stderr
+
+
+def test_an_interruption_reaches_the_main_greenlet(hub_name):
+    source = """
+    import os, signal, greenio
+
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(2):
+        greenio.spawn_after(0.01, interrupt)
+        try:
+            greenio.sleep(1000)
+        except KeyboardInterrupt:
+            print("interrupted")
+        # And the hub goes on.
+        greenio.spawn(print, "went on").wait()
+    """
+    printed = run(source, hub=hub_name)
+    assert printed.split("\n")[:4] == ["interrupted", "went on"] * 2
+
+
+def test_a_signal_handler_may_spawn(hub_name):
+    """PEP 475: the selector sleeps on after the handler, unless it is woken."""
+    arrived = event.Event()
+    previous = signal.signal(
+        signal.SIGALRM, lambda *_: spawn(arrived.send, "from the handler")
+    )
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        assert arrived.wait(timeout=10) == "from the handler"
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_signal_handler_may_spawn_in_asyncio_run(run_async):
+    async def main():
+        arrived = event.Event()
+        spawn(sleep)
+        previous = signal.signal(
+            signal.SIGALRM, lambda *_: spawn(arrived.send, "from the handler")
+        )
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            assert await arrived.wait_async(timeout=10) == "from the handler"
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+
+    run_async(main)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_a_fresh_loop(hub_name):
+    printed = run(
+        """
+        import os, sys, greenio
+
+        greenio.spawn(greenio.sleep, 0).wait()
+        before = greenio.hubs.get_hub().loop
+        child = os.fork()
+        if not child:
+            assert greenio.hubs.get_hub().loop is not before
+            greenio.sleep(0.001)
+            print(greenio.spawn(lambda: "child").wait())
+            sys.stdout.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(greenio.spawn(lambda: "parent").wait(), status)
+        """,
+        hub=hub_name,
+    )
+    assert printed.splitlines() == ["child", "parent 0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_green_thread_that_forks_goes_on_in_the_child(hub_name):
+    printed = run(
+        """
+        import os, sys, greenio
+
+        def other():
+            greenio.sleep(0.05)
+            print("other", os.getpid() == parent)
+
+        def forking():
+            child = os.fork()
+            greenio.sleep(0.001)
+            if not child:
+                # Alone: the other green threads are the parent's.
+                assert greenio.hubs.get_hub().green_threads() == [greenio.getcurrent()]
+                print(greenio.spawn(lambda: "child").wait())
+                sys.stdout.flush()
+                os._exit(0)
+            greenio.tpool.execute(os.waitpid, child, 0)
+            return "parent"
+
+        parent = os.getpid()
+        bystander = greenio.spawn(other)
+        print(greenio.spawn(forking).wait())
+        bystander.wait()
+        """,
+        hub=hub_name,
+    )
+    assert printed.splitlines() == ["child", "parent", "other True"]
