@@ -167,7 +167,7 @@ def test_in_the_loop_greenlet_it_is_refused_and_the_coroutine_closed(run_async):
         coroutine = doubled(1)
         with pytest.raises(greenio.BlockingInLoopError, match="run_green"):
             await_(coroutine)
-        with pytest.raises(RuntimeError, match="already|closed"):
+        with pytest.raises(RuntimeError, match=r"already|closed"):
             await coroutine
 
     run_async(main)
@@ -363,6 +363,13 @@ def test_in_debug_mode(run_async):
 def test_with_eager_tasks(run_async):
     async def main():
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        plain = doubled(1)
+        try:
+            await asyncio.create_task(plain)
+        except TypeError:
+            # uvloop passes factories an argument that 3.13.0's does not know.
+            plain.close()
+            pytest.skip("this uvloop has no eager tasks on this Python")
         assert await run_green(lambda: await_(doubled(4))) == 8
         assert await asyncio.create_task(run_green(lambda: sleep(0) or 5)) == 5
 

@@ -84,7 +84,7 @@ def test_uvloop_missing_names_the_command(monkeypatch):
 
 @pytest.mark.parametrize("name", ["epoll", "twisted", 42])
 def test_unknown_hubs(name):
-    with pytest.raises(HubError, match="use 'asyncio'|takes 'asyncio'"):
+    with pytest.raises(HubError, match=r"use 'asyncio'|takes 'asyncio'"):
         hubs.use_hub(name)
 
 
