@@ -369,6 +369,7 @@ def test_with_eager_tasks(run_async):
         except TypeError:
             # uvloop passes factories an argument that 3.13.0's does not know.
             plain.close()
+            asyncio.get_running_loop().set_task_factory(None)
             pytest.skip("this uvloop has no eager tasks on this Python")
         assert await run_green(lambda: await_(doubled(4))) == 8
         assert await asyncio.create_task(run_green(lambda: sleep(0) or 5)) == 5
