@@ -1,0 +1,126 @@
+"""Long and large runs that must end with nothing left."""
+
+from __future__ import annotations
+
+import gc
+import random
+
+import pytest
+
+import greenio
+from _support import check_nothing_left
+from greenio import event, hubs, queue, semaphore, sleep, spawn
+from greenio._core._greenthread import GreenThread
+
+
+def live_green_threads() -> int:
+    gc.collect()
+    return sum(
+        issubclass(type(each), GreenThread) and not each.dead
+        for each in gc.get_objects()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_hundred_thousand_green_threads(hub_name):
+    gate = event.Event()
+    before = live_green_threads()
+    threads = [spawn(gate.wait) for _ in range(100_000)]
+    sleep(0)
+    assert live_green_threads() - before == 100_000
+    gate.send("go")
+    assert all(thread.wait() == "go" for thread in threads)
+    del threads
+    check_nothing_left(hubs.get_hub())
+    assert live_green_threads() == before
+
+
+class Traffic:
+    """Random spawns, kills, timeouts, queues and locks, for a time of its own."""
+
+    def __init__(self, seed: int, until: float) -> None:
+        self.random = random.Random(seed)
+        self.until = until
+        self.clock = hubs.get_hub().loop.time
+        self.items: queue.Queue = queue.Queue(20)
+        self.permits = semaphore.Semaphore(2)
+        self.pool = greenio.GreenPool(20)
+        # In order, so that the same seed makes the same traffic.
+        self.alive: dict[GreenThread, None] = {}
+        self.done = 0
+        self.held = 0
+        self.most_held = 0
+
+    def run(self) -> None:
+        actions = [self.produce, self.consume, self.hold, self.nap, self.pooled]
+        while self.clock() < self.until:
+            if len(self.alive) < 50:
+                thread = spawn(self.limited, self.random.choice(actions))
+                self.alive[thread] = None
+                thread.link(self.alive.pop)
+            if self.alive and self.random.random() < 0.2:
+                self.random.choice(list(self.alive)).kill()
+            sleep(self.random.choice([0, 0.01, 0.5, 2]))
+        while self.alive:
+            for thread in list(self.alive):
+                thread.kill()
+            sleep(0)
+        self.pool.waitall()
+
+    def limited(self, action) -> None:
+        seconds = self.random.choice([None, 0, 0.1, 3, 30])
+        with greenio.Timeout(seconds, False):
+            action()
+        self.done += 1
+
+    def produce(self) -> None:
+        self.items.put(object(), timeout=self.random.choice([None, 0.5]))
+
+    def consume(self) -> None:
+        self.items.get(timeout=self.random.choice([None, 0.5, 5]))
+
+    def hold(self) -> None:
+        with self.permits:
+            self.held += 1
+            self.most_held = max(self.most_held, self.held)
+            try:
+                sleep(self.random.random())
+            finally:
+                self.held -= 1
+
+    def nap(self) -> None:
+        sleep(self.random.random() * 10)
+
+    def pooled(self) -> None:
+        self.pool.spawn_n(sleep, self.random.random())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_hour_of_random_traffic(virtual_loop):
+    virtual_loop.set_exception_handler(lambda *_: None)
+    hour = 3600.0
+
+    def one(seed: int, seconds: float) -> Traffic:
+        traffic = Traffic(seed, virtual_loop.time() + seconds)
+        spawn(traffic.run).wait()
+        return traffic
+
+    one(0, hour / 20)
+    gc.collect()
+    before = len(gc.get_objects())
+    traffic = one(1, hour)
+    assert traffic.done > 1000
+    assert traffic.most_held == 2
+    # Nobody holds or waits for anything: no permit and no slot was lost or doubled.
+    assert (traffic.held, traffic.permits.balance) == (0, 2)
+    assert (traffic.pool.free(), traffic.pool.running()) == (20, 0)
+    assert (traffic.items.getting(), traffic.items.putting()) == (0, 0)
+    hub = hubs.get_hub()
+    check_nothing_left(hub)
+    assert hub.green_threads() == []
+    traffic.items = None
+    del traffic
+    gc.collect()
+    assert len(gc.get_objects()) - before < 1000
