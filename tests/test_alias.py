@@ -10,6 +10,9 @@ import pytest
 
 from _fresh import environment, run
 
+# Each starts interpreters.
+pytestmark = pytest.mark.slow
+
 
 def test_modules_are_the_very_same():
     out = run("""

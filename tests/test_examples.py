@@ -15,7 +15,10 @@ from _fresh import PATIENCE, Interrupted, environment, python
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STYLE = EXAMPLES / "eventlet_style"
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="no examples here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not EXAMPLES.exists(), reason="no examples here"),
+]
 
 
 def example(path, *arguments, hub):

@@ -12,6 +12,9 @@ import pytest
 
 from _fresh import PATIENCE, Interrupted, environment, python
 
+# Each starts interpreters.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def script(tmp_path):

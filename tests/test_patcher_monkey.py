@@ -9,6 +9,9 @@ import pytest
 
 from _fresh import PATIENCE, Interrupted, environment, python, run
 
+# Each starts interpreters.
+pytestmark = pytest.mark.slow
+
 LOOPS = ["asyncio", "uvloop"]
 
 

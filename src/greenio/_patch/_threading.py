@@ -31,6 +31,7 @@ def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
         "_LockType": ThreadLock,
         "_ThreadHandle": _threads._ThreadHandle,
         "_allocate_lock": ThreadLock,
+        "_maintain_shutdown_locks": _maintain_shutdown_locks,
         "_make_invoke_excepthook": _make_invoke(namespace["_make_invoke_excepthook"]),
         "_make_thread_handle": _threads._make_thread_handle,
         "_set_sentinel": _threads._set_sentinel,
@@ -52,6 +53,12 @@ def _make_invoke(
         return _threads.note_failure(original())
 
     return _make_invoke_excepthook
+
+
+def _maintain_shutdown_locks() -> None:
+    # The locks of green threads leave the list when their threads end. Going through
+    # all of them whenever a thread starts and ends makes many threads slow.
+    return
 
 
 def _make_thread_shutdown(original: Callable[[], None]) -> Callable[[], None]:

@@ -226,8 +226,11 @@ def _forget(
         sentinel.end()
     bootstrap = getattr(owner, "_bootstrap", None)
     if bootstrap is not None:
+        module = bootstrap.__func__.__globals__
         # Still among those about to begin, if it was killed before it did.
-        bootstrap.__func__.__globals__["_limbo"].pop(owner, None)
+        module["_limbo"].pop(owner, None)
+        if "_shutdown_locks" in module:
+            module["_shutdown_locks"].discard(sentinel)
     if ended is not None:
         ended()
 
@@ -273,7 +276,7 @@ def _start_real(
         try:
             function(*args, **kwargs)
         finally:
-            _forget(getcurrent(), ended)
+            _forget(getcurrent(), ended, getattr(function, "__self__", None))
 
     return _originals.start_new_thread(body, ())
 
