@@ -44,10 +44,10 @@ def test_the_end_of_the_loop_ends_green_threads(loop_factory):
 
 def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch):
     monkeypatch.setattr(greenio._core._hub, "SHUTDOWN_TIMEOUT", 0.05)
-    seen = []
+    seen, threads, enough = [], [], []
 
     def stubborn():
-        while True:
+        while not enough:
             try:
                 event.Event().wait()
             except greenio.greenlet.GreenletExit:
@@ -56,7 +56,7 @@ def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: seen.append(context["message"]))
-        spawn(stubborn)
+        threads.append(spawn(stubborn))
         await asyncio.sleep(0.001)
 
     loop = loop_factory()
@@ -67,6 +67,11 @@ def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch
     loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.close()
     assert "still running" in seen[0]
+    # Its loop is gone, so only this ends it.
+    enough.append(True)
+    threads[0].parent = greenio.getcurrent()
+    threads[0].throw()
+    assert threads[0].dead
 
 
 def test_a_loop_closed_without_ado_makes_no_noise(hub_name):
