@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from greenlet import GreenletExit
 
 import greenio
 from _support import KINDS, STOPPABLE, OtherLoop, live_waiters, settle, until
+from greenio import hubs
 from greenio.event import Event
 from greenio.lock import Condition, Lock, RLock
 from greenio.queue import (
@@ -259,6 +261,38 @@ def test_first_come_first_served_whoever_they_are(cast, name):
         _wake(case, primitive)
         assert actor.outcome() == case.value
         settle()
+
+
+@every_case
+@pytest.mark.parametrize("kind", ["green", "coroutine"])
+def test_woken_by_a_thread_between_looking_and_queueing(cast, name, kind, monkeypatch):
+    case = CASES[name]
+    primitive = case.make()
+    wakers = []
+
+    def wake_meanwhile():
+        waker = threading.Thread(target=_wake, args=(case, primitive))
+        waker.start()
+        wakers.append(waker)
+        # It either gets through now, or has to wait for whoever holds the mutex.
+        waker.join(0.01)
+
+    module = sys.modules[getattr(type(primitive), case.wait[0]).__module__]
+    what = "new_waiter" if kind == "green" else "TaskWaiter"
+    original = getattr(module, what)
+
+    def intercepted(*args):
+        waiter = original(*args)
+        wake_meanwhile()
+        return waiter
+
+    monkeypatch.setattr(module, what, intercepted)
+    method, *args = case.wait
+    actor = cast.start(kind, primitive, method, *args, timeout=10)
+    assert actor.outcome() == case.value
+    for waker in wakers:
+        waker.join()
+    assert len(wakers) == 1
 
 
 @every_case
@@ -572,6 +606,39 @@ def test_killed_and_cancelled_consumers_lose_nothing(cast):
     until(lambda: traffic.queue.getting() == 0)
     assert Counter(traffic.got) == Counter(traffic.put)
     assert traffic.queue.empty()
+
+
+def test_two_that_hand_on_for_ever_leave_the_loop_its_turns(hub_name):
+    there, back = Queue(1), Queue(1)
+    rounds = 0
+    turns = 0
+
+    def serve():
+        nonlocal rounds
+        # Bounded, so that a loop that never gets its turn is a failure and no hang.
+        while turns < 5 and rounds < 50_000:
+            rounds += 1
+            there.put(rounds)
+            back.get()
+        there.put(None)
+
+    def reply():
+        for item in iter(there.get, None):
+            back.put(item)
+
+    async def count():
+        nonlocal turns
+        while turns < 5:
+            await asyncio.sleep(0)
+            turns += 1
+
+    players = [greenio.spawn(serve), greenio.spawn(reply)]
+    counting = asyncio.Task(count(), loop=hubs.get_hub().loop)
+    # Not `until`: somebody who yields takes part in the order of the run queue.
+    for player in players:
+        player.wait()
+    assert counting.done()
+    assert 5 < rounds < 5_000
 
 
 def test_an_event_reaches_everybody(cast, loop_factory):

@@ -94,6 +94,30 @@ def test_a_releaser_does_not_take_its_permit_straight_back():
     assert order == list("ababab")
 
 
+def test_many_that_leave_from_the_middle_do_not_change_the_order():
+    semaphore = Semaphore(0)
+    order = []
+
+    def take(name):
+        semaphore.acquire()
+        order.append(name)
+
+    threads = [greenio.spawn(take, name) for name in range(120)]
+    settle()
+    staying = [name for name in range(120) if name % 4 == 0 or name > 100]
+    leaving = [name for name in range(120) if name not in staying]
+    for name in leaving[::2] + leaving[1::2][::-1]:
+        threads[name].kill()
+    assert semaphore.balance == -len(staying)
+    # Those who left do not pile up.
+    assert len(semaphore._waiters) <= 2 * len(staying) + 16
+    for _ in staying:
+        semaphore.release()
+    assert semaphore.balance == 0
+    settle()
+    assert order == staying
+
+
 def test_a_time_limit():
     semaphore = Semaphore(0)
     assert semaphore.acquire(timeout=0.001) is False
