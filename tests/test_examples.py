@@ -67,6 +67,16 @@ def test_crawler(hub_name):
     assert wall < total / 5, summary
 
 
+def test_the_command_of_the_readme(hub_name):
+    """The example itself under the runner: everything else is patched then."""
+    done = python(
+        *("-m", "greenio", "--hub", hub_name),
+        *(str(EXAMPLES / "crawler.py"), "--pages", "40"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("40 pages in ")
+
+
 def test_crawler_of_given_addresses(hub_name):
     pages = [f"http://127.0.0.1:{port}/" for port in closed_ports(3)]
     out = example(EXAMPLES / "crawler.py", *pages, hub=hub_name)
