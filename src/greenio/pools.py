@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar, cast
 
+from ._core._bridge import run_green
+from ._core._pool import checked_size
 from ._core._waiters import TaskWaiter, WaitQueue, mutex, new_waiter
 
 __all__ = ["Pool", "Token", "TokenPool"]
 
 T = TypeVar("T")
 
-# Handed to a waiter instead of an item: there is room now to create one.
+# Handed over instead of an item: leave to create one, counted in `current_size` already.
 _ROOM: Any = object()
 
 
@@ -26,12 +28,26 @@ class Pool(Generic[T]):
         with pool.item() as connection:
             ...
 
+    Green threads, coroutines and OS threads may share one. Whoever has to wait is
+    served in order.
+
     Args:
         min_size: How many items to create at once.
         max_size: How many items there may be; `get` waits when all are lent.
         order_as_stack: Lend the item that came back last, rather than the one that has
             been idle longest.
         create: A function that creates an item; it may wait.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: A size is negative.
+
+    Attributes:
+        current_size: How many items there are, lent or idle or being created.
+        free_items: The idle items, a deque; the first is lent next.
+        min_size: As it was given.
+        max_size: How many items there may be; change it with `resize`.
+        order_as_stack: As it was given.
     """
 
     def __init__(
@@ -41,10 +57,9 @@ class Pool(Generic[T]):
         order_as_stack: bool = False,
         create: Callable[[], T] | None = None,
     ) -> None:
-        self.min_size = min_size
-        self.max_size = max_size
+        self.min_size = checked_size(min_size, type(self).__name__)
+        self.max_size = checked_size(max_size, type(self).__name__)
         self.order_as_stack = order_as_stack
-        # Items that exist or are being created.
         self.current_size = 0
         self.free_items: deque[T] = deque()
         self._waiters = WaitQueue()
@@ -52,11 +67,7 @@ class Pool(Generic[T]):
             self.create = create  # type: ignore[method-assign]
         for _ in range(min_size):
             self.current_size += 1
-            try:
-                self.free_items.append(self.create())
-            except BaseException:
-                self.current_size -= 1
-                raise
+            self.free_items.append(self.create())
 
     def __repr__(self) -> str:
         return (
@@ -78,7 +89,10 @@ class Pool(Generic[T]):
     # -- the numbers -------------------------------------------------------------------
 
     def free(self) -> int:
-        """Return how many `get` calls would not have to wait."""
+        """Return how many `get` calls would not have to wait.
+
+        It is negative after `resize` to less than are lent.
+        """
         return len(self.free_items) + self.max_size - self.current_size
 
     def waiting(self) -> int:
@@ -88,17 +102,23 @@ class Pool(Generic[T]):
     def resize(self, new_size: int) -> None:
         """Change how many items there may be.
 
-        Items beyond that are dropped as they come back. If there may be more now,
-        those who wait create some.
+        Items beyond that are dropped: idle ones now, lent ones as they come back. If
+        there may be more, those who wait create some.
 
         Args:
             new_size: The new limit.
+
+        Raises:
+            TypeError: `new_size` is not an integer.
+            ValueError: `new_size` is negative.
         """
+        checked_size(new_size, "Pool.resize")
         with mutex:
             self.max_size = new_size
-            room = new_size - self.current_size
-            while room > 0 and self._waiters and self._waiters.wake_one(_ROOM):
-                room -= 1
+            while self.current_size > new_size and self.free_items:
+                self.free_items.pop()
+                self.current_size -= 1
+            self._hand_out_room()
 
     # -- lending -----------------------------------------------------------------------
 
@@ -110,55 +130,54 @@ class Pool(Generic[T]):
             BlockingInLoopError: Called in the loop greenlet when it would have to wait;
                 use `get_async` there.
         """
-        while True:
-            with mutex:
-                if self.free_items:
-                    return self.free_items.popleft()
+        with mutex:
+            if self.free_items:
+                return self.free_items.popleft()
+            if self.current_size < self.max_size:
+                self.current_size += 1
                 waiter = None
-                if self.current_size < self.max_size:
-                    self.current_size += 1
-                else:
-                    waiter = new_waiter("Pool.get()")
-                    self._waiters.append(waiter)
-            if waiter is None:
-                return self._create()
+            else:
+                waiter = new_waiter("Pool.get()")
+                self._waiters.append(waiter)
+        if waiter is not None:
             item = self._waiters.wait(waiter, None, self._give_back)
             if item is not _ROOM:
                 return cast("T", item)
+        try:
+            return self.create()
+        except BaseException:
+            with mutex:
+                # Whoever waits may have better luck.
+                self._give_back(_ROOM)
+            raise
 
     async def get_async(self) -> T:
         """Lend an item to a coroutine; see `get`.
 
         `create` is called in a green thread, so it may be written in blocking style.
         """
-        from ._core._bridge import run_green
-
-        while True:
-            with mutex:
-                if self.free_items:
-                    return self.free_items.popleft()
+        with mutex:
+            if self.free_items:
+                return self.free_items.popleft()
+            if self.current_size < self.max_size:
+                self.current_size += 1
                 waiter = None
-                if self.current_size < self.max_size:
-                    self.current_size += 1
-                else:
-                    waiter = TaskWaiter()
-                    self._waiters.append(waiter)
-            if waiter is None:
-                return await run_green(self._create)
+            else:
+                waiter = TaskWaiter()
+                self._waiters.append(waiter)
+        if waiter is not None:
             item = await self._waiters.wait_async(waiter, None, self._give_back)
             if item is not _ROOM:
                 return cast("T", item)
-
-    def _create(self) -> T:
-        """Create an item, for which there is room already."""
+        created: list[T] = []
         try:
-            return self.create()
+            await run_green(lambda: created.append(self.create()))
         except BaseException:
             with mutex:
-                self.current_size -= 1
-                # Whoever waits may have better luck.
-                self._waiters.wake_one(_ROOM)
+                # Perhaps it was there already, and only then came the cancellation.
+                self._give_back(created.pop() if created else _ROOM)
             raise
+        return created.pop()
 
     def put(self, item: T) -> None:
         """Take an item back; whoever has waited longest gets it.
@@ -167,26 +186,33 @@ class Pool(Generic[T]):
             item: The item. To replace a broken one, put a new one in its place.
         """
         with mutex:
-            if self.current_size > self.max_size:
-                self.current_size -= 1
-                return
-            self._hand_over(item)
+            self._take_back(item)
 
-    def _hand_over(self, item: T) -> None:
-        if self._waiters and self._waiters.wake_one(item):
-            return
-        if self.order_as_stack:
+    def _take_back(self, item: T) -> None:
+        # Not `put`, which subclasses override: the mutex is held.
+        if self.current_size > self.max_size:
+            self.current_size -= 1
+        elif self._waiters and self._waiters.wake_one(item):
+            pass
+        elif self.order_as_stack:
             self.free_items.appendleft(item)
         else:
             self.free_items.append(item)
 
+    def _hand_out_room(self) -> None:
+        """Let as many create as there may be items; the mutex is held."""
+        while self._waiters and self.current_size < self.max_size:
+            self.current_size += 1
+            if not self._waiters.wake_one(_ROOM):
+                self.current_size -= 1
+
     def _give_back(self, item: Any) -> None:
-        """Pass on what was handed to somebody who could not take it."""
+        """Pass on what somebody got who ended instead; the mutex is held."""
         if item is _ROOM:
-            if self.current_size < self.max_size:
-                self._waiters.wake_one(_ROOM)
+            self.current_size -= 1
+            self._hand_out_room()
         else:
-            self._hand_over(item)
+            self._take_back(item)
 
     @contextmanager
     def item(self) -> Iterator[T]:

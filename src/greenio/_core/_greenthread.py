@@ -130,11 +130,15 @@ class GreenThread(greenlet):
         self._call = None
         try:
             result = func(*args, **kwargs)
-        except (KeyboardInterrupt, SystemExit) as exc:
+        except Exception as exc:
             self._failed(exc)
-            raise
         except BaseException as exc:
+            # A kill or a time limit is the caller's.
             self._failed(exc)
+            unretrieved = getattr(self, "_unretrieved", None)
+            if unretrieved is not None:
+                unretrieved.retrieved()
+            raise
         else:
             self._end(_DONE, result, None)
 

@@ -2,6 +2,10 @@
 
 A green thread has its own; everything else that runs in an OS thread (its main
 greenlet, the loop's callbacks, coroutines) shares that thread's, as without greenio.
+
+Namespaces are found by the green thread's id. A weak reference to it takes its
+namespace away again, before another could have the same id; and all of them go with the
+`local`.
 """
 
 from __future__ import annotations
@@ -14,25 +18,37 @@ from greenlet import getcurrent
 from ._greenthread import GreenThread
 from ._originals import thread_local
 
-_MISSING = object()
+Namespace = dict[str, Any]
 
 
 class _State:
     """What a `local` knows: its arguments, and everybody's namespaces."""
 
-    __slots__ = ("args", "green", "kwargs", "native")
+    __slots__ = ("args", "descriptors", "green", "kwargs", "native", "threads")
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         self.args = args
         self.kwargs = kwargs
         self.native = thread_local()
-        # By the green thread's id; the entry holds a weak reference to it that takes
-        # the entry away again.
-        self.green: dict[int, tuple[dict[str, Any], object]] = {}
+        self.green: dict[int, Namespace] = {}
+        self.threads: dict[int, weakref.ref[GreenThread]] = {}
+        # Names that mean something else than an entry in the namespace: properties,
+        # slots, `__class__`.
+        names = {name for base in cls.__mro__ for name in base.__dict__}
+        self.descriptors = frozenset(
+            name for name in names if _is_data_descriptor(cls, name)
+        ) | {"__dict__"}
 
 
 class local:  # noqa: N801 - the name that `threading` gives it
-    """Attributes that each green thread, and each OS thread, has for itself."""
+    """Attributes that each green thread, and each OS thread, has for itself.
+
+    A subclass may have an `__init__`; it is called with the same arguments in everyone
+    who uses the object, when they first do. What is in its ``__slots__``, and what its
+    properties and class attributes keep, is shared.
+    """
 
     __slots__ = ("__weakref__", "_local__state")
 
@@ -42,38 +58,42 @@ class local:  # noqa: N801 - the name that `threading` gives it
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)
-        object.__setattr__(self, "_local__state", _State(args, kwargs))
+        object.__setattr__(self, "_local__state", _State(cls, args, kwargs))
         # For the caller, `__init__` runs right after this.
         _namespace(self, initialize=False)
         return self
 
     def __getattribute__(self, name: str) -> Any:
-        namespace = _namespace(self)
-        if name == "__dict__":
+        state = _state_of(self)
+        namespace = state.green.get(id(getcurrent()))
+        if namespace is None:
+            namespace = _namespace(self)
+        if name not in state.descriptors:
+            try:
+                return namespace[name]
+            except KeyError:
+                pass
+        elif name == "__dict__":
             return namespace
-        value = namespace.get(name, _MISSING)
-        if value is _MISSING or _is_data_descriptor(type(self), name):
-            return object.__getattribute__(self, name)
-        return value
+        return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "__dict__":
-            raise AttributeError(
-                f"{type(self).__name__!r} object attribute '__dict__' is read-only"
-            )
-        namespace = _namespace(self)
-        if _is_data_descriptor(type(self), name):
-            object.__setattr__(self, name, value)
-        else:
+        state = _state_of(self)
+        namespace = state.green.get(id(getcurrent()))
+        if namespace is None:
+            namespace = _namespace(self)
+        if name not in state.descriptors:
             namespace[name] = value
+        elif name == "__dict__":
+            raise _read_only(self)
+        else:
+            object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if name == "__dict__":
-            raise AttributeError(
-                f"{type(self).__name__!r} object attribute '__dict__' is read-only"
-            )
         namespace = _namespace(self)
-        if _is_data_descriptor(type(self), name):
+        if name == "__dict__":
+            raise _read_only(self)
+        if name in _state_of(self).descriptors:
             object.__delattr__(self, name)
             return
         try:
@@ -84,31 +104,44 @@ class local:  # noqa: N801 - the name that `threading` gives it
             ) from None
 
 
-def _namespace(self: local, *, initialize: bool = True) -> dict[str, Any]:
+# The slot itself: the quickest way past `__getattribute__`.
+_state_of = local.__dict__["_local__state"].__get__
+
+
+def _namespace(self: local, *, initialize: bool = True) -> Namespace:
     """The caller's attributes of a `local`, made at need."""
-    state: _State = object.__getattribute__(self, "_local__state")
+    state: _State = _state_of(self)
     current = getcurrent()
-    namespace: dict[str, Any]
     if isinstance(current, GreenThread):
         key = id(current)
-        entry = state.green.get(key)
-        if entry is not None:
-            return entry[0]
-        green = state.green
-        namespace = {}
-        green[key] = (
-            namespace,
-            weakref.ref(current, lambda _: green.pop(key, None)),
-        )
+        green, threads = state.green, state.threads
+        if key in green:
+            return green[key]
+
+        def forget(_: object = None) -> None:
+            green.pop(key, None)
+            threads.pop(key, None)
+
+        namespace: Namespace = {}
+        threads[key] = weakref.ref(current, forget)
+        green[key] = namespace
     else:
+        native = state.native
         try:
-            namespace = state.native.namespace
+            return native.namespace  # type: ignore[no-any-return]
         except AttributeError:
-            namespace = state.native.namespace = {}
-        else:
-            return namespace
+            namespace = native.namespace = {}
+
+        def forget(_: object = None) -> None:
+            del native.namespace
+
     if initialize and type(self).__init__ is not object.__init__:
-        type(self).__init__(self, *state.args, **state.kwargs)
+        try:
+            type(self).__init__(self, *state.args, **state.kwargs)
+        except BaseException:
+            # The next access tries again.
+            forget()
+            raise
     return namespace
 
 
@@ -117,3 +150,9 @@ def _is_data_descriptor(cls: type, name: str) -> bool:
         if name in base.__dict__:
             return hasattr(type(base.__dict__[name]), "__set__")
     return False
+
+
+def _read_only(self: local) -> AttributeError:
+    return AttributeError(
+        f"{type(self).__name__!r} object attribute '__dict__' is read-only"
+    )

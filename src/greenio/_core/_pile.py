@@ -1,245 +1,406 @@
 """Results of green threads, in order or as they come, for ``for`` and ``async for``.
 
-`Pile` collects what the user spawns. `OrderedResults` and `UnorderedResults` are what a
-pool's `imap` returns: whoever takes a result tops the pool up first, so there is no
-feeding green thread, and the input is consumed no further ahead than the pool's size.
-A result that was taken is not kept.
+In a `GreenPool.imap` three parties meet, at a `Feed`:
+
+* the *feeder*, a green thread that reads the input and starts the calls. It has to be
+  one of its own, since the input may wait, even for what the consumer makes of earlier
+  results;
+* the calls, in green threads of the pool;
+* the consumer, with the iterator that `imap` returned (`OrderedResults` or
+  `UnorderedResults`).
+
+The feeder keeps no further ahead of the consumer than the pool's size. It does not
+refer to the iterator, which ends it when it goes away itself.
+
+One deadlock has to be avoided: the consumer is a green thread of the pool, the pool is
+full of such, and the feeder waits for a slot. Then the consumer does the call itself,
+as `GreenPool.spawn` would (`Feed.take_over`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenlet import GreenletExit, getcurrent
+
+from ._current import get_hub
+from ._errors import HubClosedError
 from ._greenthread import GreenThread
-from ._waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from ._hub import Throw
+from ._waiters import (
+    TaskWaiter,
+    Waiter,
+    WaitQueue,
+    drop,
+    hold,
+    mutex,
+    new_waiter,
+)
 
 if TYPE_CHECKING:
     from ._pool import GreenPool
 
+T_co = TypeVar("T_co", covariant=True)
 
-class _Results(Iterator[Any], AsyncIterator[Any]):
-    """Applies a function on a pool, as far ahead as the pool's size allows."""
+# The feeder, waiting for a slot, is woken with this instead of one.
+_TAKEN_OVER: Any = object()
+
+
+class Arrivals:
+    """Green threads that have arrived, and who waits for one: a queue without frills.
+
+    A taker may be woken with None instead, which says: look whether there is anything
+    left to wait for.
+    """
+
+    __slots__ = ("takers", "threads")
+
+    def __init__(self) -> None:
+        self.threads: deque[GreenThread] = deque()
+        self.takers = WaitQueue()
+
+    def put(self, thread: GreenThread) -> None:
+        """Add a green thread."""
+        try:
+            hold()
+            if not (self.takers and self.takers.wake_one(thread)):
+                self.threads.append(thread)
+        finally:
+            drop()
+
+    def put_back(self, thread: GreenThread) -> None:
+        """Put one back that is still the first."""
+        with mutex:
+            self._give_back(thread)
+
+    def _give_back(self, thread: GreenThread | None) -> None:
+        if self.takers and self.takers.wake_one(thread):
+            return
+        if thread is not None:
+            self.threads.appendleft(thread)
+
+    def get(self) -> GreenThread | None:
+        """Take the first one, waiting for it; None says to look again."""
+        try:
+            hold()
+            if self.threads:
+                return self.threads.popleft()
+            waiter = new_waiter("waiting for a result")
+            self.takers.append(waiter)
+        finally:
+            drop()
+        thread: GreenThread | None = self.takers.wait(waiter, None, self._give_back)
+        return thread
+
+    async def get_async(self) -> GreenThread | None:
+        """Take the first one, awaiting it; see `get`."""
+        with mutex:
+            if self.threads:
+                return self.threads.popleft()
+            waiter = TaskWaiter()
+            self.takers.append(waiter)
+        thread: GreenThread | None = await self.takers.wait_async(
+            waiter, None, self._give_back
+        )
+        return thread
+
+    def look_again(self) -> None:
+        """Wake everybody who waits, with None."""
+        with mutex:
+            self.takers.wake_all(None)
+
+
+class Feed(Arrivals):
+    """Where the feeder, the calls and the consumer of an `imap` meet.
+
+    Ordered, a call arrives here as soon as it has a slot; otherwise when it has ended.
+    """
+
+    __slots__ = (
+        "closed",
+        "error",
+        "exhausted",
+        "function",
+        "idle",
+        "ordered",
+        "outstanding",
+        "pending",
+        "pool",
+    )
 
     def __init__(
-        self,
-        pool: GreenPool,
-        function: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
+        self, pool: GreenPool, function: Callable[..., Any], *, ordered: bool
     ) -> None:
-        self._pool = pool
-        self._function = function
-        self._input: Iterator[Iterable[Any]] | None = iter(iterable)
-        self._input_error: BaseException | None = None
-        self._outstanding = 0
-        self._top_up()
+        super().__init__()
+        self.pool = pool
+        self.function = function
+        self.ordered = ordered
+        # Calls whose results were not taken yet, including the one without a slot.
+        self.outstanding = 0
+        # Nobody wants more of the input.
+        self.closed = False
+        # The feeder has ended: no more will be started.
+        self.exhausted = False
+        # What the input raised.
+        self.error: BaseException | None = None
+        # The feeder, when it is as far ahead as it may be.
+        self.idle = WaitQueue()
+        # The call that has no slot yet, and the feeder, waiting for one.
+        self.pending: tuple[tuple[Any, ...], Waiter] | None = None
 
-    def __iter__(self) -> _Results:
-        return self
+    # -- the feeder --------------------------------------------------------------------
 
-    def __aiter__(self) -> _Results:
-        return self
-
-    def _next_arguments(self) -> tuple[Any, ...] | None:
-        """Take the next arguments from the input; None at its end."""
-        if self._input is None:
-            return None
+    def run(self, rows: Iterator[Iterable[Any]]) -> None:
+        """Read the input and start the calls, as far ahead as may be."""
+        # No local name here keeps a call or its arguments alive while this waits.
         try:
-            return tuple(next(self._input))
+            while True:
+                if self.outstanding >= (self.pool.size or 1):
+                    self._wait_for_consumer()
+                self._call(tuple(next(rows)))
         except StopIteration:
-            self._input = None
+            pass
+        except (GreenletExit, KeyboardInterrupt, SystemExit):
+            # Meant for this green thread, not raised by the input.
+            raise
         except BaseException as exc:
-            # Raised where its result would have been.
-            self._input = None
-            self._input_error = exc
+            self.error = exc
+
+    def _call(self, arguments: tuple[Any, ...]) -> None:
+        if self._take_slot(arguments):
+            try:
+                thread = self.pool._start(self.function, arguments, {})
+            except BaseException:
+                self._one_less()
+                raise
+            if self.ordered:
+                self.put(thread)
+            else:
+                thread.link(self.put)
+
+    def ended(self, feeder: GreenThread) -> None:
+        """Note that the feeder has ended, even if it never began."""
+        if not self.closed and self.error is None:
+            self.error = feeder._error
+        self.exhausted = True
+        if not self.outstanding:
+            self.look_again()
+
+    def _wait_for_consumer(self) -> None:
+        while True:
+            with mutex:
+                if self.outstanding < (self.pool.size or 1):
+                    return
+                waiter = new_waiter("reading the input of imap()")
+                self.idle.append(waiter)
+            self.idle.wait(waiter, None, None)
+
+    def _take_slot(self, arguments: tuple[Any, ...]) -> bool:
+        """Take a slot for a call, waiting for it; False if the call is done already."""
+        pool = self.pool
+        try:
+            hold()
+            self.outstanding += 1
+            if pool._free > 0:
+                pool._free -= 1
+                return True
+            waiter = new_waiter("calling a function on a full GreenPool")
+            pool._waiters.append(waiter)
+            self.pending = (arguments, waiter)
+            # Perhaps the consumer can do it.
+            self.takers.wake_one(None)
+        finally:
+            drop()
+        try:
+            outcome = pool._waiters.wait(waiter, None, self._give_slot_back)
+        except BaseException:
+            self._one_less()
+            raise
+        finally:
+            self.pending = None
+        return outcome is not _TAKEN_OVER
+
+    def _give_slot_back(self, outcome: Any) -> None:
+        if outcome is not _TAKEN_OVER:
+            self.pool._give_back()
+
+    def _one_less(self) -> None:
+        with mutex:
+            self.outstanding -= 1
+
+    # -- the consumer --------------------------------------------------------------------
+
+    def next_thread(self) -> GreenThread | None:
+        """Take the next green thread, waiting for it; None at the end of the input.
+
+        Raises:
+            BaseException: Whatever the input raised.
+        """
+        while True:
+            if self.pending is not None and not self.threads:
+                thread = self._take_over()
+                if thread is not None:
+                    return thread
+            if self.outstanding or not self.exhausted:
+                thread = self.get()
+                if thread is not None:
+                    return thread
+            elif self.error is None:
+                return None
+            else:
+                self._raise_error()
+
+    async def next_thread_async(self) -> GreenThread | None:
+        """Take the next green thread as a coroutine; see `next_thread`."""
+        while self.outstanding or not self.exhausted:
+            thread = await self.get_async()
+            if thread is not None:
+                return thread
+        if self.error is not None:
+            self._raise_error()
         return None
 
-    def _top_up(self) -> None:
-        """Start what can start without waiting."""
-        pool = self._pool
-        while (
-            self._input is not None
-            and self._outstanding < pool.size
-            and pool._take_slot_if_free()
-        ):
-            self._start_next()
-
-    def _start_next(self) -> None:
-        """Start the next call in a slot that is taken."""
-        arguments = None
+    def _raise_error(self) -> None:
+        error = self.error
+        assert error is not None
+        self.error = None
         try:
-            arguments = self._next_arguments()
-        finally:
-            if arguments is None:
-                with mutex:
-                    self._pool._give_back()
-        if arguments is not None:
-            self._add(self._pool._start(self._function, arguments, {}))
-
-    def _add(self, thread: GreenThread) -> None:
-        raise NotImplementedError
-
-    def _prepare(self) -> bool:
-        """Have something to wait for, waiting for a slot if need be.
-
-        Returns:
-            False at the end.
-        """
-        self._top_up()
-        while not self._outstanding and self._input is not None:
-            if self._pool._take_slot():
-                self._start_next()
-            else:
-                # One of the pool's own green threads iterates, and the pool is full.
-                arguments = self._next_arguments()
-                if arguments is not None:
-                    self._add(self._pool.spawn(self._function, *arguments))
-        return self._ready_or_end()
-
-    async def _prepare_async(self) -> bool:
-        self._top_up()
-        while not self._outstanding and self._input is not None:
-            await self._pool._take_slot_async()
-            self._start_next()
-        return self._ready_or_end()
-
-    def _ready_or_end(self) -> bool:
-        if self._outstanding:
-            return True
-        error, self._input_error = self._input_error, None
-        if error is not None:
             raise error
-        return False
+        finally:
+            # Not a cycle through this frame and the traceback.
+            del error
+
+    def _take_over(self) -> GreenThread | None:
+        """Do the pending call in place, if the caller is one of the pool's own."""
+        pool = self.pool
+        if getcurrent() not in pool.coroutines_running:
+            return None
+        with mutex:
+            if self.pending is None:
+                return None
+            arguments, waiter = self.pending
+            if waiter.done:
+                # It was handed a slot in the meantime.
+                return None
+            self.pending = None
+            waiter.wake(_TAKEN_OVER)
+            pool._waiters.discard(waiter)
+        thread = GreenThread(get_hub(), self.function, arguments, {})
+        try:
+            thread.run_in_place()
+        except BaseException:
+            self.taken()
+            raise
+        return thread
+
+    def taken(self) -> None:
+        """Note that a result was taken: there is room for another call."""
+        try:
+            hold()
+            self.outstanding -= 1
+            if self.idle:
+                self.idle.wake_one()
+            elif self.exhausted and not self.outstanding:
+                self.takers.wake_all(None)
+        finally:
+            drop()
 
 
-class OrderedResults(_Results):
+class _Results(Iterator[T_co], AsyncIterator[T_co]):
+    """What is common to the iterators that `GreenPool.imap` and its sisters return."""
+
+    def __init__(self, feed: Feed, feeder: GreenThread) -> None:
+        self._feed = feed
+        self._feeder = feeder
+
+    def __repr__(self) -> str:
+        feed = self._feed
+        return (
+            f"<{type(self).__name__} of {feed.function!r}, {feed.outstanding} "
+            f"outstanding, pool={feed.pool!r}>"
+        )
+
+    def close(self) -> None:
+        """Read no more of the input; what was started already goes on."""
+        feed = self._feed
+        feed.closed = True
+        if feed.exhausted:
+            return
+        feeder = self._feeder
+        # Not by `kill`, which would switch: this may be called by the interpreter, as
+        # `__del__`, in the middle of anything.
+        try:
+            feeder._hub.wake_threadsafe(Throw(feeder, (GreenletExit,)))
+        except HubClosedError:
+            pass
+
+    __del__ = close
+
+
+class OrderedResults(_Results[T_co]):
     """Results in the order of the input; see `GreenPool.imap`."""
 
-    def __init__(
-        self,
-        pool: GreenPool,
-        function: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-    ) -> None:
-        self._threads: deque[GreenThread] = deque()
-        super().__init__(pool, function, iterable)
+    def __iter__(self) -> OrderedResults[T_co]:
+        return self
 
-    def _add(self, thread: GreenThread) -> None:
-        self._threads.append(thread)
-        self._outstanding += 1
-
-    def __next__(self) -> Any:
-        if not self._prepare():
+    def __next__(self) -> T_co:
+        feed = self._feed
+        thread = feed.next_thread()
+        if thread is None:
             raise StopIteration
-        threads = self._threads
-        thread = threads.popleft()
         if not thread.dead:
             try:
                 thread.wait_end()
             except BaseException:
                 # Killed or timed out: the result is still to be had.
-                threads.appendleft(thread)
+                feed.put_back(thread)
                 raise
-        self._outstanding -= 1
-        return thread.outcome()
+        feed.taken()
+        return thread.outcome()  # type: ignore[no-any-return]
 
     next = __next__
 
-    async def __anext__(self) -> Any:
-        if not await self._prepare_async():
+    def __aiter__(self) -> OrderedResults[T_co]:
+        return self
+
+    async def __anext__(self) -> T_co:
+        feed = self._feed
+        thread = await feed.next_thread_async()
+        if thread is None:
             raise StopAsyncIteration
-        threads = self._threads
-        thread = threads.popleft()
         if not thread.dead:
             try:
                 await thread.wait_end_async()
             except BaseException:
-                threads.appendleft(thread)
+                feed.put_back(thread)
                 raise
-        self._outstanding -= 1
-        return thread.outcome()
+        feed.taken()
+        return thread.outcome()  # type: ignore[no-any-return]
 
 
-class UnorderedResults(_Results):
+class UnorderedResults(_Results[T_co]):
     """Results as they come; see `GreenPool.imap_unordered`."""
 
-    def __init__(
-        self,
-        pool: GreenPool,
-        function: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-    ) -> None:
-        self._finished = Arrivals()
-        super().__init__(pool, function, iterable)
+    def __iter__(self) -> UnorderedResults[T_co]:
+        return self
 
-    def _add(self, thread: GreenThread) -> None:
-        self._outstanding += 1
-        thread.link(self._finished.put)
-
-    def __next__(self) -> Any:
-        if not self._prepare():
+    def __next__(self) -> T_co:
+        thread = self._feed.next_thread()
+        if thread is None:
             raise StopIteration
-        thread = self._finished.get()
-        self._outstanding -= 1
-        return thread.outcome()
+        self._feed.taken()
+        return thread.outcome()  # type: ignore[no-any-return]
 
     next = __next__
 
-    async def __anext__(self) -> Any:
-        if not await self._prepare_async():
+    def __aiter__(self) -> UnorderedResults[T_co]:
+        return self
+
+    async def __anext__(self) -> T_co:
+        thread = await self._feed.next_thread_async()
+        if thread is None:
             raise StopAsyncIteration
-        thread = await self._finished.get_async()
-        self._outstanding -= 1
-        return thread.outcome()
-
-
-class Arrivals:
-    """Green threads that have arrived, and who waits for one: a queue without frills."""
-
-    __slots__ = ("_takers", "_threads")
-
-    def __init__(self) -> None:
-        self._threads: deque[GreenThread] = deque()
-        self._takers = WaitQueue()
-
-    def __len__(self) -> int:
-        return len(self._threads)
-
-    def put(self, thread: GreenThread) -> None:
-        """Add a green thread."""
-        with mutex:
-            if not (self._takers and self._takers.wake_one(thread)):
-                self._threads.append(thread)
-
-    def _put_first(self, thread: GreenThread) -> None:
-        """Put one back that its taker could not use; the mutex is held."""
-        if not (self._takers and self._takers.wake_one(thread)):
-            self._threads.appendleft(thread)
-
-    def put_back(self, thread: GreenThread) -> None:
-        """Put one back that is still the first."""
-        with mutex:
-            self._put_first(thread)
-
-    def get(self) -> GreenThread:
-        """Take the first one, waiting for it."""
-        with mutex:
-            if self._threads:
-                return self._threads.popleft()
-            waiter = new_waiter("iterating over results")
-            self._takers.append(waiter)
-        thread: GreenThread = self._takers.wait(waiter, None, self._put_first)
-        return thread
-
-    async def get_async(self) -> GreenThread:
-        """Take the first one, awaiting it."""
-        with mutex:
-            if self._threads:
-                return self._threads.popleft()
-            waiter = TaskWaiter()
-            self._takers.append(waiter)
-        thread: GreenThread = await self._takers.wait_async(
-            waiter, None, self._put_first
-        )
-        return thread
+        self._feed.taken()
+        return thread.outcome()  # type: ignore[no-any-return]
