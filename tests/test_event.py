@@ -181,12 +181,14 @@ def test_a_time_limit_that_is_no_number_is_refused():
         Event().wait("soon")
 
 
-def test_infinite_is_for_ever():
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 1e12])
+def test_very_long_is_for_ever(cast, kind, timeout):
     event = Event()
-    thread = greenio.spawn(event.wait, float("inf"))
-    settle()
+    actor = cast.start(kind, event, "wait", timeout)
+    until(lambda: event.statistics().waiting == 1)
     event.send(3)
-    assert thread.wait() == 3
+    assert actor.outcome() == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -267,7 +267,10 @@ def _wait(condition, *args):
 def test_notify_wakes_the_first(condition):
     threads = [greenio.spawn(_wait, condition) for _ in range(3)]
     settle()
+    assert condition.statistics().waiting == 3
+    assert not condition.statistics().locked
     with condition:
+        assert condition.statistics().locked
         condition.notify()
         settle()
         # Nobody goes on before the lock is free.

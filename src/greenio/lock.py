@@ -25,7 +25,7 @@ from ._core._waiters import (
 )
 from .semaphore import Semaphore
 
-__all__ = ["Condition", "Lock", "LockStatistics", "RLock"]
+__all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics", "RLock"]
 
 T = TypeVar("T")
 
@@ -263,6 +263,19 @@ class RLock:
         self._waiters = WaitQueue()
 
 
+@dataclass(frozen=True)
+class ConditionStatistics:
+    """What `Condition.statistics` returns.
+
+    Attributes:
+        waiting: How many wait to be notified.
+        locked: Whether anybody holds the lock.
+    """
+
+    waiting: int
+    locked: bool
+
+
 class Condition:
     """Wait under a lock until somebody says that something has changed.
 
@@ -425,6 +438,11 @@ class Condition:
         self._check_owned("notify")
         with mutex:
             self._waiters.wake_all()
+
+    def statistics(self) -> ConditionStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            return ConditionStatistics(self._waiters.waiting, self._lock.locked())
 
     def _pass_on(self, _value: object) -> None:
         self._waiters.wake_one()

@@ -29,7 +29,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from asyncio import _get_running_loop
 from collections import deque
@@ -169,7 +168,7 @@ class ThreadWaiter(Waiter):
         return self.value
 
     def block_for(self, queue: WaitQueue, seconds: float) -> Any:
-        if not self._lock.acquire(timeout=min(seconds, _LONGEST_NATIVE_WAIT)):
+        if not self._lock.acquire(timeout=seconds):
             with mutex:
                 if not self.done:
                     self.done = True
@@ -178,8 +177,9 @@ class ThreadWaiter(Waiter):
         return self.value
 
 
-# threading.TIMEOUT_MAX is about 292 years; nobody notices a century.
-_LONGEST_NATIVE_WAIT = 100 * 365 * 86400.0
+# A time limit beyond this is none. Loops and native locks overflow at different points
+# of the remote future, and programs write `timeout=1e100` for "for ever".
+_CENTURY = 100 * 365 * 86400.0
 
 
 class TaskWaiter(Waiter):
@@ -338,7 +338,7 @@ class WaitQueue(deque[Waiter]):
             What `wake` passed, or `TIMED_OUT`.
         """
         try:
-            if timeout is None or timeout == math.inf:
+            if timeout is None or timeout > _CENTURY:
                 return waiter.block()
             return waiter.block_for(self, timeout)
         except BaseException:
@@ -349,7 +349,7 @@ class WaitQueue(deque[Waiter]):
         self, waiter: TaskWaiter, timeout: float | None, give_back: GiveBack | None
     ) -> Any:
         """Wait as a coroutine; see `wait`."""
-        if timeout is None or timeout == math.inf:
+        if timeout is None or timeout > _CENTURY:
             timer = None
         else:
             timer = waiter._loop.call_later(timeout, waiter.expire, self)
