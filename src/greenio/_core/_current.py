@@ -193,8 +193,14 @@ def _after_fork_in_child() -> None:
     inherited.extend(_attached.values())
     _attached.clear()
     parents: Hub | None = getattr(getcurrent(), "_hub", None) or _state.owned
+    goes_on = parents is not None and not parents.closed
+    if _state.owned is not None:
+        # Or the guard would close the parent's loop, and with it the kernel's side of
+        # what the parent waits for.
+        _state.owned.closed = True
+        inherited.append(_state.owned)
     _state.owned = _state.guard = None
-    if parents is not None and not parents.closed:
+    if parents is not None and goes_on:
         asyncio._set_running_loop(None)
         _owned().adopt_after_fork(parents)
 
