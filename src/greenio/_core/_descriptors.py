@@ -575,7 +575,7 @@ def _users_stack(frame: FrameType | None) -> str:
         return "  (not known)\n"
     frames = traceback.extract_stack(frame)
     theirs = [entry for entry in frames if not entry.filename.startswith(_OURS)]
-    return "".join(traceback.format_list((theirs or frames)[-_FRAMES:]))
+    return "".join(traceback.format_list((theirs or frames[-1:])[-_FRAMES:]))
 
 
 def _stack(waiter: greenlet) -> str:

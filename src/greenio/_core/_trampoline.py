@@ -8,6 +8,7 @@ descriptor that is ready already will do.
 from __future__ import annotations
 
 import os
+from _socket import AF_INET, SOCK_DGRAM
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,8 +17,12 @@ from ._descriptors import READ, WRITE, Listener
 from ._descriptors import block_natively as block_natively
 from ._errors import BlockingInLoopError, IOClosed
 from ._hub import Hub, all_hubs
-from ._originals import get_ident
+from ._originals import allocate_lock, get_ident, os_close, raw_socket
 from ._timeout import Timeout
+from ._waiters import mutex
+
+# How long another thread's loop may take to let go of a descriptor, in seconds.
+_PATIENCE = 0.5
 
 
 class HasFileno(Protocol):
@@ -140,11 +145,91 @@ def notify_close(fd: int) -> None:
 
     Whoever waits on it, on any loop of any thread, gets IOClosed.
     """
-    for hub in known_hubs():
-        if hub.closed:
-            continue
-        for listener in hub.descriptors.known(fd):
-            close_listener(listener)
+    for listener in _listeners(fd):
+        if listener.hub.thread_id == get_ident():
+            listener.close()
+        else:
+            _close_and_wait(listener)
+
+
+def close_descriptor(fd: int) -> None:
+    """Close a descriptor; whoever waits on it, on any loop of any thread, gets IOClosed.
+
+    Loops of other threads let go of it when they come to it. Until then its number must
+    not mean another file, and libuv aborts the process if it is not open at all. So the
+    file is closed at once, and something else keeps the number.
+    """
+    others = []
+    for listener in _listeners(fd):
+        if listener.hub.thread_id == get_ident():
+            listener.close()
+        else:
+            others.append(listener)
+    if others:
+        _Number(fd).keep_for(others)
+    else:
+        os_close(fd)
+
+
+class _Number:
+    """A descriptor's number that outlives its file, until other threads let go."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._left = 1
+        # It can be watched, and is never ready to be read from.
+        placeholder = raw_socket(AF_INET, SOCK_DGRAM)
+        try:
+            os.dup2(placeholder.fileno(), fd, inheritable=False)
+        finally:
+            placeholder.close()
+
+    def keep_for(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
+            self._left += 1
+            if not listener.hub.call_threadsafe(self._close, listener):
+                self._left -= 1
+        self._done()
+
+    def _close(self, listener: Listener) -> None:
+        try:
+            listener.close()
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        with mutex:
+            self._left -= 1
+            if self._left:
+                return
+        os_close(self._fd)
+
+
+def _close_and_wait(listener: Listener) -> None:
+    """Have another thread's loop let go of a descriptor before it is closed."""
+    hub = listener.hub
+    done = allocate_lock()
+    done.acquire()
+
+    def close() -> None:
+        try:
+            listener.close()
+        finally:
+            done.release()
+
+    running = hub.loop.is_running()
+    if hub.call_threadsafe(close) and running:
+        # It may be busy, or wait for us: that is no reason to wait for ever.
+        done.acquire(timeout=_PATIENCE)
+
+
+def _listeners(fd: int) -> list[Listener]:
+    return [
+        listener
+        for hub in known_hubs()
+        if not hub.closed
+        for listener in hub.descriptors.known(fd)
+    ]
 
 
 def close_listener(listener: Listener) -> None:

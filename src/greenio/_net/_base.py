@@ -31,6 +31,7 @@ from .._core._originals import (
 )
 from .._core._trampoline import (
     block_natively,
+    close_descriptor,
     close_listener,
     notify_close,
     notify_opened,
@@ -38,6 +39,7 @@ from .._core._trampoline import (
 from ._constants import AF_INET, SOCK_STREAM
 
 _raw_init = raw_socket.__init__
+_raw_close = raw_socket.close
 _raw_del = raw_socket.__del__  # type: ignore[attr-defined]
 _raw_detach = raw_socket.detach
 _raw_fileno = raw_socket.fileno
@@ -133,6 +135,10 @@ class SocketBase(socket_class):
             self._let_go()
             if self._lent is not None:
                 _raw_detach(self)
+            elif self._closed:
+                # Closed by the user, and kept open by a file that is garbage too, so
+                # there is nothing to warn of.
+                _raw_close(self)
         except AttributeError:
             # __init__ failed before there was anything to release.
             pass
@@ -282,7 +288,9 @@ class SocketBase(socket_class):
 
     def detach(self) -> int:
         """Give the descriptor away: the caller closes it from now on."""
-        self._let_go_everywhere()
+        self._let_go()
+        if len(all_hubs) > 1 and _raw_fileno(self) >= 0:
+            notify_close(_raw_fileno(self))
         lender = self._lent
         if lender is not None:
             self._lent = None
@@ -290,14 +298,20 @@ class SocketBase(socket_class):
         return super().detach()
 
     def _real_close(self, *args: Any) -> None:
-        self._let_go_everywhere()
+        self._let_go()
         lender = self._lent
         if lender is not None:
             self._lent = None
             _raw_detach(self)
             lender.close()
-            return
-        super()._real_close(*args)  # type: ignore[misc]
+        elif len(all_hubs) > 1:
+            # Loops of other threads may have to let go of the number first.
+            fd = _raw_detach(self)
+            super()._real_close(*args)  # type: ignore[misc]
+            if fd >= 0:
+                close_descriptor(fd)
+        else:
+            super()._real_close(*args)  # type: ignore[misc]
 
     def _let_go(self) -> None:
         """Give up our listeners; whoever waits there gets EBADF."""
@@ -307,11 +321,3 @@ class SocketBase(socket_class):
             close_listener(reader)
         if writer is not None and not writer.closed:
             close_listener(writer)
-
-    def _let_go_everywhere(self) -> None:
-        """Give up our listeners, and those that other threads' hubs have for us."""
-        self._let_go()
-        if len(all_hubs) > 1:
-            fd = _raw_fileno(self)
-            if fd >= 0:
-                notify_close(fd)
