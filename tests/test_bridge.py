@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import sys
 
 import greenlet
@@ -107,6 +108,19 @@ def test_interruption_cancels_and_waits_for_it(hub_name, how):
         with pytest.raises(greenio.Timeout):
             thread.wait()
     assert steps == ["started", "cancelled", "interrupted"]
+
+
+@pytest.mark.parametrize("inside_run", [False, True])
+def test_interruption_before_the_first_step_leaves_no_warning(hub_name, inside_run):
+    def waiter():
+        await_(doubled(1))
+
+    run = contextvars.copy_context().run if inside_run else lambda func: func()
+    thread = spawn(run, waiter)
+    greenio.hubs.get_hub().schedule_call_global(0, lambda: thread.kill())
+    with pytest.raises(greenlet.GreenletExit):
+        thread.wait()
+    gc.collect()
 
 
 def test_each_awaited_coroutine_is_a_task_of_its_own(hub_name):

@@ -157,6 +157,8 @@ def _task_in_copy(
             contexts.append(copy_context())
 
     def carry_back() -> None:
+        # Cancelled before its first step, the Task never came to the coroutine.
+        coroutine.close()
         for context in contexts:
             adopt_changes(context)
 
