@@ -14,6 +14,7 @@ import errno
 import os
 import socket as _standard  # noqa: TID251 - the functions that are re-bound below
 import stat
+import sys
 from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, cast
@@ -56,6 +57,9 @@ _raw_proto = raw_socket.proto.__get__
 _CONNECTING = frozenset(
     {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR}
 )
+# Asked again, Linux says how the attempt has ended, and the socket is ready for the next
+# attempt; it would not be if the error were taken from SO_ERROR.
+_CONNECT_TELLS = sys.platform == "linux"
 _BACKLOG_FULL_PAUSE = 0.01
 # How much one call of the system's `sendfile` may be asked for.
 _SENDFILE_BLOCK = 1 << 30
@@ -371,17 +375,20 @@ class GreenSocket(SocketBase):
         address = resolved(self, address)
         while True:
             error = _raw_connect_ex(self, address)
-            if error != errno.EAGAIN or _raw_family(self) != AF_UNIX:
-                break
-            # The listener's backlog is full, and no event tells when it is not.
-            self._remaining(deadline)
-            sleep(_BACKLOG_FULL_PAUSE)
-        if error in _CONNECTING:
-            self._connecting = True
-            self._wait(WRITE, self._remaining(deadline))
-            error = _raw_getsockopt(self, SOL_SOCKET, SO_ERROR)
-        elif error == errno.EISCONN and self._connecting:
-            error = 0
+            if error in _CONNECTING:
+                if error == errno.EAGAIN and _raw_family(self) == AF_UNIX:
+                    # The listener's backlog is full; no event tells when it is not.
+                    self._remaining(deadline)
+                    sleep(_BACKLOG_FULL_PAUSE)
+                    continue
+                self._connecting = True
+                self._wait(WRITE, self._remaining(deadline))
+                if _CONNECT_TELLS:
+                    continue
+                error = _raw_getsockopt(self, SOL_SOCKET, SO_ERROR)
+            elif error == errno.EISCONN and self._connecting:
+                error = 0
+            break
         if self._connecting:
             del self._connecting
         return error
