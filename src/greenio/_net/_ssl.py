@@ -252,9 +252,46 @@ class GreenSSLContext(SSLContext):
 
     sslsocket_class = GreenSSLSocket
 
-    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrap_socket(
+        self,
+        sock: Any,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: Any = None,
+    ) -> Any:
         """Make a TLS socket of a connected or listening one, green or not."""
-        return SSLContext.wrap_socket(self, sock, *args, **kwargs)
+        return _wrap(
+            self.sslsocket_class,
+            sock,
+            do_handshake_on_connect,
+            server_side=server_side,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+            server_hostname=server_hostname,
+            context=self,
+            session=session,
+        )
+
+
+def _wrap(cls: Any, sock: Any, handshake: bool, **kwargs: Any) -> Any:
+    """Make a TLS socket, and shake hands if it is connected.
+
+    The standard constructor would shake hands, too, but leave the socket open if it is
+    interrupted meanwhile.
+    """
+    # What it has to say about non-blocking sockets, it shall say.
+    at_once = handshake and sock.gettimeout() == 0
+    secure = cls._create(sock=sock, do_handshake_on_connect=at_once, **kwargs)
+    if handshake and not at_once:
+        secure.do_handshake_on_connect = True
+        if secure._connected:
+            try:
+                secure.do_handshake()
+            except BaseException:
+                secure.close()
+                raise
+    return secure
 
 
 # What the standard module's functions are to find by the name SSLContext.
@@ -328,10 +365,11 @@ def wrap_socket(
         )
     return cast(
         "GreenSSLSocket",
-        GreenSSLSocket._create(  # type: ignore[attr-defined]
-            sock=sock,
+        _wrap(
+            GreenSSLSocket,
+            sock,
+            do_handshake_on_connect,
             server_side=server_side,
-            do_handshake_on_connect=do_handshake_on_connect,
             suppress_ragged_eofs=suppress_ragged_eofs,
             server_hostname=server_hostname,
             context=context,
