@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import random
+import subprocess
+import sys
 
 import pytest
 
 import greenio
+from _fresh import environment
 from _support import check_nothing_left
 from greenio import event, hubs, queue, semaphore, sleep, spawn
 from greenio._core._greenthread import GreenThread
@@ -124,3 +127,82 @@ def test_an_hour_of_random_traffic(virtual_loop):
     del traffic
     gc.collect()
     assert len(gc.get_objects()) - before < 1000
+
+
+CLIENTS = """
+import resource, sys
+import greenio
+
+port, count, limit = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+clients = [
+    # Several addresses: one has too few ports for so many connections.
+    greenio.connect(("127.0.0.1", port), bind=(f"127.0.0.{number % 4 + 2}", 0))
+    for number in range(count)
+]
+for turn in range(2):
+    for number, client in enumerate(clients):
+        client.sendall(b"%d %d" % (turn, number))
+    for number, client in enumerate(clients):
+        assert client.recv(100) == b"%d %d" % (turn, number)
+for client in clients:
+    client.close()
+print("all answered", count)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_twenty_thousand_connections(hub_name):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = 20_200
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(hard, limit)))
+    except (OSError, ValueError):
+        # As many as this machine allows a process.
+        limit = hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < 10_000:
+        pytest.skip(f"a process may have {hard} descriptors here, far from 20,000")
+    try:
+        echo_on_all_of_them(limit - 200, limit, hub_name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def echo_on_all_of_them(count: int, limit: int, hub_name: str) -> None:
+    listener = greenio.listen(("127.0.0.1", 0), backlog=1000)
+    port = listener.getsockname()[1]
+    served = 0
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            spawn(echo, connection)
+
+    def echo(connection) -> None:
+        nonlocal served
+        with connection:
+            while data := connection.recv(100):
+                connection.sendall(data)
+        served += 1
+
+    server = spawn(serve)
+    clients = subprocess.Popen(
+        [sys.executable, "-c", CLIENTS, str(port), str(count), str(limit)],
+        env=environment(hub_name),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with clients:
+        while clients.poll() is None or (served < count and not clients.returncode):
+            sleep(0.01)
+        assert clients.stdout.read() == f"all answered {count}\n"
+    server.kill()
+    listener.close()
+    hub = hubs.get_hub()
+    sleep(0)
+    sleep(0)
+    check_nothing_left(hub)
+    assert hub.green_threads() == []
