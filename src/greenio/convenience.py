@@ -231,10 +231,11 @@ class _Server:
         except ConnectionError:
             pass
         except Exception as exc:
-            if not self._accepting:
+            if self._accepting:
+                self._accepting = False
+                kill(self._greenlet, exc)
+            elif not isinstance(exc, StopServe):
                 raise  # to be reported, like that of any green thread
-            self._accepting = False
-            kill(self._greenlet, exc)
         finally:
             connection.close()
 
