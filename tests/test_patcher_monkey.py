@@ -50,7 +50,7 @@ def test_keywords(arguments, patched):
         names = dict(
             time=(time, "sleep"), socket=(socket, "socket"), os=(os, "read"),
             thread=(threading, "_active_limbo_lock"), select=(select, "poll"),
-            subprocess=(subprocess, "Popen"), builtins=(builtins, "open"),
+            subprocess=(subprocess, "_PopenSelector"), builtins=(builtins, "open"),
         )
         names["thread"] = (threading, "Lock")
         before = {{k: getattr(*v) for k, v in names.items()}}

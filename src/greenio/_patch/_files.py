@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -76,6 +77,13 @@ def open_green(
     raw = GreenFileIO(file, kind, closefd, opener)
     if buffering == 0:
         return raw
+    if buffering == 1 and binary:
+        warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, the default "
+            "buffer size will be used",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     line_buffering = buffering == 1 and not binary
     size = io.DEFAULT_BUFFER_SIZE if buffering < 2 else buffering
     buffer: Any

@@ -53,6 +53,8 @@ def monkey_patch(**on: bool | None) -> None:
             _apply(plan, module)
         if "thread" in new:
             _patch_threads()
+        if "subprocess" in new:
+            _patch_subprocess({*new, *already_patched})
         if "psycopg" in new:
             _patch_psycopg()
         if "builtins" in new:
@@ -102,6 +104,31 @@ def _patch_threads() -> None:
     _renew_logging_locks(namespace["RLock"])
     # A worker that ends with its loop has not failed.
     logging.getLogger("concurrent.futures").addFilter(_is_not_a_kill)
+
+
+def _patch_subprocess(patched: set[str]) -> None:
+    from ._files import green_io
+    from ._subprocess import green_wait
+
+    namespace = vars(importlib.import_module("subprocess"))
+    for name, keyword in _USED_BY_SUBPROCESS.items():
+        if name in namespace and keyword not in patched:
+            namespace[name] = importlib.import_module(f"greenio.green.{name}")
+    namespace["io"] = green_io()
+    if "_PopenSelector" in namespace:
+        kind = namespace["_PopenSelector"].__name__
+        selectors = importlib.import_module("greenio.green.selectors")
+        namespace["_PopenSelector"] = getattr(selectors, kind)
+    namespace["Popen"]._wait = green_wait(namespace)
+
+
+# By the keyword that makes the live module green.
+_USED_BY_SUBPROCESS = {
+    "os": "os",
+    "selectors": "select",
+    "threading": "thread",
+    "time": "time",
+}
 
 
 def _finish_in_order(namespace: dict[str, Any]) -> None:

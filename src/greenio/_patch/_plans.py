@@ -69,21 +69,8 @@ PLANS: dict[str, tuple[Plan, ...]] = {
             ),
         ),
     ),
-    "subprocess": (
-        Plan(
-            "subprocess",
-            "subprocess",
-            (
-                "Popen",
-                "call",
-                "check_call",
-                "check_output",
-                "run",
-                "getoutput",
-                "getstatusoutput",
-            ),
-        ),
-    ),
+    # What the `subprocess` module waits with: see _subprocess.
+    "subprocess": (Plan("subprocess", "subprocess", ()),),
     "thread": (
         Plan(
             "_thread",
@@ -92,6 +79,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
                 "LockType",
                 "RLock",
                 "_ThreadHandle",
+                "_count",
                 "_local",
                 "_make_thread_handle",
                 "_set_sentinel",

@@ -37,6 +37,9 @@ from .._core._trampoline import notify_close, wait_descriptor
 # From <sys/event.h>; the `select` module has these names where it has kqueue.
 _KQ_FILTER_READ, _KQ_FILTER_WRITE, _KQ_EV_ADD = -1, -2, 1
 
+# poll() takes milliseconds as a C int.
+_INT_MAX = 2**31 - 1
+
 Lists = tuple[list[Any], list[Any], list[Any]]
 Sequences = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 
@@ -191,6 +194,7 @@ class poll:  # noqa: N801 - the name that the standard module gives it
         assert _poll is not None
         self._poll: Any = _poll()
         self._interest: dict[int, int] = {}
+        self._polling = False
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
         """Watch a descriptor."""
@@ -213,19 +217,28 @@ class poll:  # noqa: N801 - the name that the standard module gives it
         Args:
             timeout: Milliseconds; None or a negative number is for as long as it takes.
         """
-        if timeout is not None and timeout < 0:
-            timeout = None
+        if timeout is not None:
+            if timeout > _INT_MAX:
+                raise OverflowError("timeout is too large")
+            if timeout < 0:
+                timeout = None
+        if self._polling:
+            raise RuntimeError("concurrent poll() invocation")
         ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready or timeout == 0:
             return ready
         if _is_loops_own():
             return list(self._poll.poll(timeout))
         deadline = _Deadline(None if timeout is None else math.ceil(timeout) / 1000)
-        with _Nest(self._interest) as nest:
-            while nest.wait(deadline, "poll.poll()"):
-                ready = self._poll.poll(0)
-                if ready:
-                    return ready
+        self._polling = True
+        try:
+            with _Nest(self._interest) as nest:
+                while nest.wait(deadline, "poll.poll()"):
+                    ready = self._poll.poll(0)
+                    if ready:
+                        return ready
+        finally:
+            self._polling = False
         return []
 
 

@@ -43,7 +43,7 @@ def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
     if "_thread_shutdown" in namespace:
         names["_thread_shutdown"] = _make_thread_shutdown(namespace["_thread_shutdown"])
     names = {name: value for name, value in names.items() if name in namespace}
-    return {**names, "current_thread": current_thread, "currentThread": current_thread}
+    return {**names, "current_thread": current_thread}
 
 
 def _make_invoke(

@@ -193,7 +193,8 @@ def _start(
     if handle is not None:
         handle.ident = ident
     _announce(function, thread, ident)
-    thread.link(_forget, ended, getattr(function, "__self__", None))
+    _running.add(ident)
+    thread.link(_ended, ended, getattr(function, "__self__", None))
     thread._hub.wake(thread)
     return ident
 
@@ -216,6 +217,20 @@ def _run(
         raise interrupt
     # Before whoever waits for this thread is told that it has ended.
     current._hub.wake(Throw(main, (interrupt,)))
+
+
+# The numbers of the green threads that were started here and have not ended.
+_running: set[int] = set()
+
+
+def _count() -> int:
+    """Return how many threads there are beside the main one."""
+    return len(_running)
+
+
+def _ended(thread: greenlet, ended: Callable[[], None] | None, owner: Any) -> None:
+    _running.discard(get_ident(thread))
+    _forget(thread, ended, owner)
 
 
 def _forget(
@@ -260,6 +275,8 @@ def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> 
         sentinel.begin(thread)
         _sentinels[thread] = sentinel
     owner._ident = ident
+    if hasattr(owner, "_set_native_id"):
+        owner._set_native_id()
     started.set()
 
 

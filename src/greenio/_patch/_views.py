@@ -47,9 +47,9 @@ _FROZEN: dict[str, tuple[str, ...]] = {
     ),
     "socket": ("socket", "SocketIO"),
     "ssl": ("SSLContext", "SSLSocket", "SSLObject"),
-    "subprocess": ("Popen",),
+    "subprocess": (),
 }
-_EXECUTED = frozenset({"threading", "queue"})
+_EXECUTED = frozenset({"threading", "queue", "subprocess"})
 
 _ORIGINAL_PREFIX = "__original_module_"
 

@@ -8,6 +8,7 @@ from .._patch._locks import ThreadLock as _ThreadLock
 from .._patch._locks import ThreadRLock as _ThreadRLock
 from .._patch._modules import complete as _complete
 from .._patch._modules import standard as _standard
+from .._patch._threads import _count as _count
 from .._patch._threads import get_ident as get_ident
 from .._patch._threads import start_new_thread as start_new_thread
 
