@@ -34,8 +34,8 @@ class Ticker:
 
     def run(self):
         while True:
-            greenio.sleep(0.005)
             self.ticks += 1
+            greenio.sleep(0.001)
 
     def __exit__(self, *exc_info):
         self.thread.kill()
@@ -45,7 +45,8 @@ class Ticker:
 def ticker():
     with Ticker() as running:
         yield running
-    assert running.ticks >= 3
+    # Once when somebody yielded, and again while that one waited.
+    assert running.ticks >= 2
 
 
 @pytest.fixture
