@@ -37,7 +37,7 @@ def compile_client(directory: Path) -> Path | None:
     return client if done.returncode == 0 else None
 
 
-def _cpu_clock(pid: int) -> Callable[[], float]:
+def cpu_clock(pid: int) -> Callable[[], float]:
     """Return a function that reads the CPU seconds of another process."""
     libc = ctypes.CDLL(None)
     clock = ctypes.c_int()
@@ -84,7 +84,7 @@ def _serve(runtime: str, style: str, connections: int, count: int) -> Measuremen
             assert client.stdout is not None
             if client.stdout.readline() != "ready\n":
                 raise RuntimeError("the client failed while warming up")
-            read_cpu = _cpu_clock(server.pid)
+            read_cpu = cpu_clock(server.pid)
             before = read_cpu()
             client.stdin.write("go\n")
             client.stdin.flush()

@@ -55,13 +55,18 @@ def nothing_left(request):
 
 
 @pytest.fixture(params=LOOPS)
-def hub_name(request, nothing_left):
-    """The kind of event loop: the test runs once on each, on a hub of its own."""
-    name = request.param
-    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
+def loop(request):
+    """The kind of event loop, for a test that starts programs: it runs once on each."""
+    if request.param == "uvloop" and importlib.util.find_spec("uvloop") is None:
         pytest.skip("uvloop is not installed")
-    hubs.use_hub(name)
-    yield name
+    return request.param
+
+
+@pytest.fixture
+def hub_name(loop, nothing_left):
+    """The kind of event loop: the test runs once on each, on a hub of its own."""
+    hubs.use_hub(loop)
+    yield loop
     end_hub()
     hubs.use_hub()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
 
 import pytest
 
+import greenio
 from greenio import corolocal, sleep, spawn
 
 
@@ -34,6 +36,39 @@ def test_os_threads_have_their_own(hub_name):
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_portals_have_their_own(run_async):
+    """What is kept there by code that blocks is not another Task's."""
+    local = corolocal.local()
+    references = []
+
+    class Value:
+        pass
+
+    def blocking_style():
+        assert not hasattr(local, "value")
+        local.value = mine = Value()
+        references.append(weakref.ref(mine))
+        sleep(0)
+        assert local.value is mine
+
+    async def plain_coroutine():
+        return hasattr(local, "value")
+
+    @greenio.portal
+    async def through_portal():
+        blocking_style()
+        assert await plain_coroutine()
+        assert not await asyncio.create_task(plain_coroutine())
+
+    async def main():
+        await asyncio.gather(*(through_portal() for _ in range(5)))
+        assert not hasattr(local, "value")
+
+    run_async(main)
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 5
 
 
 def test_values_go_with_the_green_thread(hub_name):

@@ -9,16 +9,6 @@ from _fresh import run
 # Each starts interpreters.
 pytestmark = pytest.mark.slow
 
-LOOPS = ["asyncio", "uvloop"]
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request):
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
-    return request.param
-
-
 # -- asyncio stays itself ---------------------------------------------------------------
 
 ASYNC = """
@@ -259,6 +249,97 @@ async def main():
     assert (await asyncio.to_thread(work))[0] != here
     assert await greenio.run_green(work)
     await asyncio.sleep(0.01)
+
+run(main())
+""",
+        loop,
+        order,
+    )
+
+
+def test_asyncio_sees_what_a_test_puts_into_a_module(order):
+    """`mock.patch` reaches asyncio as ever, and is taken back."""
+    run_async(
+        """
+from unittest import mock
+
+plain = greenio.patcher.original("socket").socket
+answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+async def main():
+    loop = asyncio.get_running_loop()
+    with mock.patch("socket.getaddrinfo", return_value=answer) as resolve:
+        assert await loop.getaddrinfo("example.invalid", 80) == answer
+    assert resolve.call_count == 1
+    assert (await loop.getaddrinfo("127.0.0.1", 80))[0][4] == ("127.0.0.1", 80)
+    with mock.patch("subprocess.Popen", side_effect=ZeroDivisionError) as popen:
+        try:
+            await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+        except ZeroDivisionError:
+            pass
+    assert popen.call_count == 1
+    process = await asyncio.create_subprocess_exec(sys.executable, "-Sc", "")
+    assert await process.wait() == 0
+    with mock.patch("time.monotonic", return_value=12345.5):
+        assert loop.time() == 12345.5
+    return asyncio.base_events.socket.socket
+
+assert run(main()) is plain
+greenio.monkey_patch(builtins=True)
+assert run(main()) is plain
+""",
+        "asyncio",
+        order,
+    )
+
+
+def test_executors_that_coroutines_make_and_end(loop, order):
+    """As asyncio's documentation shows it: a ``with`` block in a coroutine."""
+    run_async(
+        """
+from multiprocessing import get_context
+
+async def main():
+    loop = asyncio.get_running_loop()
+    threads = concurrent.futures.ThreadPoolExecutor
+    with threads(4) as pool:
+        results = await asyncio.gather(
+            *(loop.run_in_executor(pool, work) for _ in range(8))
+        )
+        assert all(ident == here for ident, _ in results), results
+    try:
+        pool.submit(work)
+    except RuntimeError as error:
+        assert "shutdown" in str(error)
+    else:
+        raise AssertionError("it is not shut down")
+    with threads() as pool:
+        pass
+    # Work that is still to be done needs the loop, which the error says.
+    pool = threads(1)
+    future = loop.run_in_executor(pool, work)
+    try:
+        pool.shutdown()
+    except greenio.BlockingInLoopError as error:
+        assert "run_green" in str(error)
+    assert (await future)[0] == here
+    await greenio.run_green(pool.shutdown)
+    # In the loop's own time, a real thread sees to the processes.
+    for method in ("fork", "spawn"):
+        context = get_context(method)
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            results = await asyncio.gather(
+                *(loop.run_in_executor(pool, pow, n, 2) for n in range(5))
+            )
+            assert results == [0, 1, 4, 9, 16]
+            pending = loop.run_in_executor(pool, pow, 3, 3)
+        assert await pending == 27
+    # The other way: green code starts it, and waits for it.
+    def green():
+        with concurrent.futures.ProcessPoolExecutor(1) as pool:
+            return pool.submit(pow, 2, 5).result()
+
+    assert await greenio.run_green(green) == 32
 
 run(main())
 """,

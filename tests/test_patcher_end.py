@@ -12,16 +12,6 @@ from _fresh import PATIENCE, Interrupted, environment, python, run
 # Each starts interpreters.
 pytestmark = pytest.mark.slow
 
-LOOPS = ["asyncio", "uvloop"]
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request):
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
-    return request.param
-
-
 # -- threads, locks and the end ---------------------------------------------------------
 
 
@@ -45,6 +35,32 @@ def test_threads_and_the_end_of_the_program(loop):
     )
     assert done.stdout.splitlines() == ["main ends", "late", "later", "atexit"]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_that_outlive_the_main_thread(loop):
+    printed = run(
+        """
+        import greenio; greenio.monkey_patch()
+        import sys, threading, time
+
+        def until_the_end():
+            main = threading.main_thread()
+            main.join(0.001)
+            print(main.is_alive())
+            main.join()
+            print(main.is_alive())
+            last = threading.Thread(target=print, args=["the last"])
+            last.start()
+            last.join()
+
+        threading.Thread(target=until_the_end).start()
+        threading.Thread(target=threading.main_thread().join, daemon=True).start()
+        time.sleep(0.01)
+        print("end of main")
+        """,
+        hub=loop,
+    )
+    assert printed.splitlines() == ["True", "end of main", "False", "the last"]
 
 
 def test_an_unhandled_error_in_a_thread():

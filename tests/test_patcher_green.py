@@ -66,6 +66,8 @@ MODULES = [
     *("http.server", "httplib", "os", "queue", "select", "selectors", "socket"),
     *("socketserver", "ssl", "subprocess", "thread", "threading", "time", "urllib"),
     *("urllib.error", "urllib.parse", "urllib.request", "urllib.response"),
+    *("imaplib", "poplib", "profile", "smtplib", "xmlrpc", "xmlrpc.client"),
+    *("urllib.robotparser", "xmlrpc.server"),
 ]
 
 
@@ -338,6 +340,23 @@ def test_epoll(ticker, pipe):
         greenio.sleep(0.01)
     with pytest.raises((OSError, ValueError)):
         waiting.wait()
+
+
+@pytest.mark.parametrize("kind", ["SelectSelector", "PollSelector", "EpollSelector"])
+def test_waiting_for_what_is_ready_lets_others_run(pipe, kind):
+    """`multiprocessing.Pool` goes round like this until its other thread has read."""
+    if not hasattr(selectors, kind):
+        pytest.skip("not on this system")
+    reader, writer = pipe
+    plain_os.write(writer, b"x")
+    reading = greenio.spawn(plain_os.read, reader, 1)
+    with getattr(selectors, kind)() as selector:
+        selector.register(reader, selectors.EVENT_READ)
+        for _ in range(10):
+            if not selector.select(0.001):
+                break
+        assert reading.dead
+        assert selector.select(0) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading as plain_threading
 
 import pytest
@@ -150,6 +151,56 @@ def test_start_new_thread():
     for wrong in (("x", ()), (print, [1]), (print, (), 5)):
         with pytest.raises(TypeError):
             _thread.start_new_thread(*wrong)
+
+
+def test_an_exception_in_a_thread_that_nobody_joins(monkeypatch):
+    """What `start_new_thread` started has a hook of the interpreter's for it."""
+    from greenio.green import thread as _thread
+
+    def fail():
+        raise ValueError("task failed")
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    _thread.start_new_thread(fail, ())
+    until(lambda: seen)
+    (args,) = seen
+    assert repr(args.exc_value) == "ValueError('task failed')"
+    assert args.exc_type is ValueError
+    assert args.err_msg.startswith("Exception ignored in thread started by")
+    assert args.object is fail or repr(fail) in args.err_msg
+    assert args.exc_traceback.tb_frame.f_code is fail.__code__
+    # It has the type that the interpreter's own hook takes.
+    sys.__unraisablehook__(args)
+
+
+def test_current_thread_of_a_thread_that_threading_did_not_start():
+    from greenio.green import thread as _thread
+
+    seen = []
+
+    def who():
+        thread = threading.current_thread()
+        assert threading.current_thread() is thread
+        assert thread in threading.enumerate()
+        assert thread.ident == _thread.get_ident()
+        assert thread.is_alive()
+        greenio.sleep(0)
+        seen.append(thread)
+
+    started = [_thread.start_new_thread(who, ()) for _ in range(3)]
+    until(lambda: len(seen) == 3)
+    assert [thread.ident for thread in seen] == started
+    assert all("Dummy" in repr(thread) for thread in seen)
+    until(lambda: not set(seen) & set(threading.enumerate()))
+
+
+@pytest.mark.parametrize("make", [allocate_lock, threading.RLock])
+def test_repr_of_locks(make):
+    lock = make()
+    assert repr(lock).startswith("<unlocked ")
+    with lock:
+        assert repr(lock).startswith("<locked ")
 
 
 def test_current_thread_of_a_spawned_green_thread():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import signal
 import sys
 
 import pytest
@@ -245,6 +246,23 @@ def test_factory_gives_every_task_a_portal(run_async):
         loop.set_task_factory(None)
 
     run_async(main)
+
+
+@pytest.mark.parametrize("parks", [False, True])
+def test_factory_in_place_when_the_loop_ends(run_async, parks):
+    """Tasks that begin when all have been cancelled leave nothing behind."""
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(greenio.portal_task_factory)
+
+        async def plain():
+            if parks:
+                blocking_pause()
+
+        await asyncio.create_task(plain())
+
+    run_async(main)
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_nested_portals_are_one(run_async):

@@ -568,6 +568,30 @@ def test_sendfile_of_what_the_system_cannot_send(hub_name):
         assert right.recv(5) == b"Name:"
 
 
+def test_sendfile_by_its_parts(hub_name, tmp_path):
+    """What `sendfile` does it with can be asked for, too, and lets the others run."""
+    content = os.urandom(3_000_000)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    for name in ("_sendfile_use_sendfile", "_sendfile_use_send"):
+        left, right = socketpair()
+        with right, path.open("rb") as file:
+
+            def send(left=left, name=name, file=file):
+                with left:
+                    return getattr(left, name)(file)
+
+            thread = greenio.spawn(send)
+            received = bytearray()
+            while data := right.recv(1 << 16):
+                received += data
+            assert thread.wait() == len(content)
+            assert received == content
+    left, right = socketpair()
+    with left, right, pytest.raises(socket._GiveupOnSendfile):
+        left._sendfile_use_sendfile(io.BytesIO(content))
+
+
 def test_sendfile_in_time(hub_name, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(5_000_000))
@@ -577,6 +601,49 @@ def test_sendfile_in_time(hub_name, tmp_path):
         with pytest.raises(TimeoutError):
             left.sendfile(file)
         assert 0 < file.tell() < 5_000_000
+
+
+@pytest.mark.skipif(not hasattr(socket, "SOCK_NONBLOCK"), reason="Linux has it")
+def test_non_blocking_from_the_start(hub_name):
+    with GreenSocket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        assert sock.type is socket.SOCK_DGRAM
+        assert sock.gettimeout() == 0
+        assert not sock.getblocking()
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        sock.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+
+
+def test_limits_of_a_closed_socket(pair):
+    """As the plain one, it says so. Python's `ssl` and libraries count on it."""
+    green, _ = pair
+    green.settimeout(5)
+    other = GreenSocket(fileno=green.fileno())
+    green.close()
+    for sock in (green, other):
+        for change, value in (
+            (sock.settimeout, 1),
+            (sock.settimeout, None),
+            (sock.setblocking, True),
+            (sock.setblocking, False),
+        ):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                change(value)
+    assert green.gettimeout() == 5
+    other.detach()
+
+
+def test_descriptor_that_somebody_made_blocking(pair):
+    """The limit is set once more, and waiting parks again."""
+    green, plain = pair
+    os.set_blocking(green.fileno(), True)
+    green.settimeout(None)
+    thread = greenio.spawn(green.recv, 10)
+    until_parked(thread)
+    plain.send(b"x")
+    assert thread.wait() == b"x"
 
 
 # -- connecting ---------------------------------------------------------------------------
@@ -1036,6 +1103,8 @@ def test_detach(pair):
     with pytest.raises(IOClosed):
         thread.wait()
     assert registered() == 0
+    # As it seemed to be, for whoever has it now.
+    assert os.get_blocking(number)
     plain.send(b"x")
     assert os.read(number, 10) == b"x"
     os.close(number)

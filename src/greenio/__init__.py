@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent as getcurrent
 
+from ._core import _fork as _fork
 from ._core._adopt import ensure_portal as ensure_portal
 from ._core._bridge import await_ as await_
 from ._core._bridge import run_green as run_green
@@ -24,6 +25,7 @@ from ._core._greenthread import sleep as sleep
 from ._core._greenthread import spawn as spawn
 from ._core._greenthread import spawn_after as spawn_after
 from ._core._greenthread import spawn_n as spawn_n
+from ._core._group import GreenGroup as GreenGroup
 from ._core._portal import has_portal as has_portal
 from ._core._portal import portal as portal
 from ._core._portal import portal_task_factory as portal_task_factory
@@ -84,6 +86,8 @@ _LAZY = {
 }
 _MODULES = frozenset(
     {
+        "asgi",
+        "asyncio",
         "convenience",
         "corolocal",
         "debug",
@@ -109,6 +113,7 @@ __all__ = [
     "BoundedSemaphore",
     "CappedSemaphore",
     "Event",
+    "GreenGroup",
     "GreenPile",
     "GreenPool",
     "GreenThread",

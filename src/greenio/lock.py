@@ -13,7 +13,9 @@ from greenlet import getcurrent
 from ._core._originals import monotonic
 from ._core._waiters import (
     TIMED_OUT,
+    GreenWaiter,
     TaskWaiter,
+    ThreadWaiter,
     Waiter,
     WaitQueue,
     acquire_timeout,
@@ -97,6 +99,9 @@ class RLock:
         self._owner: object = None
         self._count = 0
         self._waiters = WaitQueue()
+        # How often each of those who wait does: more than once if a finalizer that runs
+        # in the middle of a wait wants the same lock.
+        self._waiting: dict[object, int] = {}
 
     def __repr__(self) -> str:
         return (
@@ -137,7 +142,22 @@ class RLock:
             self._waiters.append(waiter)
         finally:
             drop()
-        return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
+        return self._wait(waiter, me, timeout)
+
+    def _wait(
+        self, waiter: GreenWaiter | ThreadWaiter, me: object, timeout: float | None
+    ) -> bool:
+        """Wait, in line, to be handed the lock; return whether it came to that."""
+        waiting = self._waiting
+        waiting[me] = waiting.get(me, 0) + 1
+        try:
+            outcome = self._waiters.wait(waiter, timeout, self._give_back)
+        finally:
+            if waiting[me] > 1:
+                waiting[me] -= 1
+            else:
+                del waiting[me]
+        return outcome is not TIMED_OUT
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """Take the lock as a coroutine; see `acquire`."""
@@ -199,12 +219,26 @@ class RLock:
             turn = waiter.value
             if waiter.wake(turn):
                 self._owner, self._count = turn
+                if self._waiting.get(self._owner, 0) > 1:
+                    self._take_along()
                 return
         self._owner = None
         self._count = 0
 
-    def _give_back(self, _turn: object) -> None:
-        self._hand_over()
+    def _take_along(self) -> None:
+        """Let the new owner in wherever else he waits: he holds the lock already."""
+        waiters = self._waiters
+        for waiter in list(waiters):
+            turn = waiter.value
+            if turn[0] is self._owner and waiter.wake(turn):
+                self._count += turn[1]
+                waiters.discard(waiter)
+
+    def _give_back(self, turn: tuple[object, int]) -> None:
+        if self._count > turn[1]:
+            self._count -= turn[1]
+        else:
+            self._hand_over()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -252,7 +286,7 @@ class RLock:
             waiter = new_waiter("acquire()")
             waiter.value = (me, saved)
             self._waiters.append(waiter)
-        self._waiters.wait(waiter, None, self._give_back)
+        self._wait(waiter, me, None)
 
     async def _acquire_restore_async(self, saved: Any) -> None:
         await self._acquire_async(saved, None)
@@ -261,6 +295,7 @@ class RLock:
         self._owner = None
         self._count = 0
         self._waiters = WaitQueue()
+        self._waiting = {}
 
 
 @dataclass(frozen=True)

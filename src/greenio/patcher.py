@@ -10,6 +10,7 @@ from ._patch._imports import slurp_properties as slurp_properties
 from ._patch._monkey import already_patched as already_patched
 from ._patch._monkey import is_monkey_patched as is_monkey_patched
 from ._patch._monkey import monkey_patch as monkey_patch
+from ._patch._report import report as report
 from ._patch._views import original as original
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "monkey_patch",
     "original",
     "patch_function",
+    "report",
     "slurp_properties",
 ]

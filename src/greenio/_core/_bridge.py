@@ -38,6 +38,7 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     Args:
         awaitable: A coroutine, a Task or Future of the caller's loop, a
             `concurrent.futures.Future`, a GreenThread, or anything with ``__await__``.
+            A GreenThread is killed if the caller is ended; its `wait` only looks.
 
     Returns:
         Its result; at once, without a switch, if that is there already.
@@ -53,8 +54,11 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         if isinstance(awaitable, concurrent.futures.Future):
             awaitable = asyncio.wrap_future(awaitable)
         return portal.await_(awaitable)
-    if isinstance(awaitable, GreenThread):
-        return awaitable.wait()  # type: ignore[no-any-return]
+    thread = awaitable if isinstance(awaitable, GreenThread) else None
+    if thread is not None:
+        if thread.dead or thread is getcurrent():
+            return thread.wait()  # type: ignore[no-any-return]
+        awaitable = thread.wait_async()
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()  # type: ignore[no-any-return]
     if isinstance(awaitable, concurrent.futures.Future) and awaitable.done():
@@ -79,6 +83,8 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     finally:
         if after is not None:
             after()
+    if thread is not None and future.cancelled():
+        return thread.outcome()  # type: ignore[no-any-return]
     return future.result()  # type: ignore[no-any-return]
 
 
@@ -186,6 +192,15 @@ def _cancel_and_wait(future: asyncio.Future[Any], hub: Hub) -> None:
         future.exception()
 
 
+def call_either(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a blocking-style function or a coroutine function, in a green thread."""
+    if inspect.iscoroutinefunction(func):
+        return await_(func(*args, **kwargs))
+    return func(*args, **kwargs)
+
+
 async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking-style function in a green thread, and wait for it.
 
@@ -210,10 +225,7 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             f"run_green() takes a blocking-style function; {func!r} is a coroutine "
             "function, which is awaited: await func(...)"
         )
-    hub = get_hub()
-    thread = GreenThread(hub, func, args, kwargs)
-    thread.gr_context = getcurrent().gr_context
-    hub.wake(thread)
+    thread = start_here(func, *args, **kwargs)
     while not thread.dead:
         try:
             await thread.wait_end_async()
@@ -227,3 +239,14 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         return thread.outcome()  # type: ignore[no-any-return]
     except GreenletExit:
         raise asyncio.CancelledError(f"{thread!r} was killed") from None
+
+
+def start_here(
+    func: Callable[P, Any], *args: P.args, **kwargs: P.kwargs
+) -> GreenThread:
+    """Start a green thread in the caller's context itself, where `spawn` copies it."""
+    hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    thread.gr_context = getcurrent().gr_context
+    hub.wake(thread)
+    return thread

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 from asyncio import _get_running_loop
 
 from greenlet import getcurrent
 
+from ._ending import NOBODY
 from ._errors import BlockingInLoopError, HubError
-from ._hub import Hub, inherited
+from ._hub import Hub
 from ._loops import HubSpec, LoopFactory, loop_factory
 from ._originals import in_main_thread, thread_local
 
@@ -63,7 +63,7 @@ def get_hub() -> Hub:
     except AttributeError:
         pass
     loop = _get_running_loop()
-    return _owned() if loop is None else _hub_of(loop)
+    return get_own_hub() if loop is None else _hub_of(loop)
 
 
 def existing_hub() -> Hub | None:
@@ -74,8 +74,7 @@ def existing_hub() -> Hub | None:
     loop = _get_running_loop()
     if loop is not None:
         return _attached.get(loop)
-    owned = _state.owned
-    return None if owned is None or owned.closed else owned
+    return own_hub()
 
 
 def hub_to_park_in(what: str) -> Hub | None:
@@ -96,6 +95,11 @@ def hub_to_park_in(what: str) -> Hub | None:
         return current._hub  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
         pass
+    if current is NOBODY:
+        raise RuntimeError(
+            f"{what} would have to wait, but the interpreter is ending, and nobody else "
+            "will run any more"
+        )
     parking_hub = getattr(current, "parking_hub", None)
     if parking_hub is not None:
         return parking_hub  # type: ignore[no-any-return]
@@ -104,7 +108,7 @@ def hub_to_park_in(what: str) -> Hub | None:
         owned = _state.owned
         if (owned is None or owned.closed) and not in_main_thread():
             return None
-        return _owned()
+        return get_own_hub()
     hub = _hub_of(loop)
     # A greenlet that is not ours may park if the loop greenlet waits for it in one of
     # our callbacks. Inside a Task's step it waits somewhere else, and resuming it there
@@ -118,7 +122,28 @@ def hub_to_park_in(what: str) -> Hub | None:
     return hub
 
 
+def cannot_wait() -> bool:
+    """Whether the caller is where nothing can wait: a coroutine or a loop's callback."""
+    try:
+        hub_to_park_in("")
+    except BlockingInLoopError:
+        return True
+    return False
+
+
 def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
+    hub = hub_of(loop)
+    if hub._supervisor is None and not hub.owned:
+        hub.supervise()
+    return hub
+
+
+def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
+    """Return the hub of a running loop, made if need be, and not yet supervised.
+
+    For whoever may come when the loop has cancelled its tasks already: nobody would end
+    a supervision that begins then.
+    """
     owned = _state.owned
     if owned is not None and owned.loop is loop:
         return owned
@@ -129,12 +154,17 @@ def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
         hub = _attached[loop] = Hub(loop, owned=False)
         # The first drain finds out which greenlet runs the loop.
         hub.schedule_drain()
-    if hub._supervisor is None:
-        hub.supervise()
     return hub
 
 
-def _owned() -> Hub:
+def own_hub() -> Hub | None:
+    """Return this thread's own hub if there is one already."""
+    hub = _state.owned
+    return None if hub is None or hub.closed else hub
+
+
+def get_own_hub() -> Hub:
+    """Return this thread's own hub, made if need be."""
     hub = _state.owned
     if hub is None or hub.closed or hub.loop.is_closed():
         factory = _state.factory or loop_factory()
@@ -188,25 +218,12 @@ def close_thread_hub() -> None:
     _state.owned = _state.guard = None
 
 
-def _after_fork_in_child() -> None:
-    """The child shares no loop, epoll set or timer with its parent."""
-    inherited.extend(_attached.values())
+def forget_hubs() -> None:
+    """In a forked child: know none of the parent's hubs any more."""
     _attached.clear()
-    parents: Hub | None = getattr(getcurrent(), "_hub", None) or _state.owned
-    goes_on = parents is not None and not parents.closed
-    if _state.owned is not None:
-        # Or the guard would close the parent's loop, and with it the kernel's side of
-        # what the parent waits for.
-        _state.owned.closed = True
-        inherited.append(_state.owned)
     _state.owned = _state.guard = None
-    if parents is not None and goes_on:
-        asyncio._set_running_loop(None)
-        _owned().adopt_after_fork(parents)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 # At exit the main thread's own hub ends like a loop under asyncio.run: its green threads
 # see GreenletExit and their `finally` blocks run.
 atexit.register(close_thread_hub)

@@ -47,6 +47,7 @@ from weakref import ref
 from greenlet import getcurrent, greenlet
 
 from ._errors import HubClosedError, IOClosed, SimultaneousUseError
+from ._loops import is_uvloop
 from ._originals import (
     POLLIN,
     POLLNVAL,
@@ -446,7 +447,7 @@ class DescriptorTable:
         self.loop = loop
         self._readers: dict[int, Listener] = {}
         self._writers: dict[int, Listener] = {}
-        uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
+        uvloop = is_uvloop(loop)
         # See the module's docstring.
         self.queued = uvloop
         # uvloop's own clock stands still while a callback runs.

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from ._current import get_hub, hub_to_park_in
+from ._ending import is_the_end
 from ._errors import BlockingInLoopError, HubClosedError
 from ._hub import Hub, Throw
 from ._originals import get_ident, time_sleep
@@ -45,7 +46,10 @@ class GreenThread(greenlet):
         "_unretrieved",
         "_watchers",
         "fire_and_forget",
+        "passed_on",
     )
+
+    passed_on: bool
 
     def __init__(
         self,
@@ -249,15 +253,22 @@ class GreenThread(greenlet):
 
     def outcome(self) -> Any:
         """Return or raise what `wait` does, of a green thread that has ended."""
-        error = self._error
+        error = self.failure()
         if error is None:
             return self._result
+        raise error
+
+    def failure(self) -> BaseException | None:
+        """Return what a green thread that has ended failed with; it is not reported."""
+        error = self._error
+        if error is None:
+            return None
         unretrieved = getattr(self, "_unretrieved", None)
         if unretrieved is not None:
             unretrieved.retrieved()
         # Each raise starts from the traceback that the failure had, or the shared
         # exception would grow with every waiter.
-        raise fresh(error)
+        return fresh(error)
 
     def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
@@ -295,6 +306,12 @@ class GreenThread(greenlet):
         """Kill it if it has not started yet; otherwise do nothing."""
         cancel(self, *throw_args)
 
+    def lose(self, state: str, error: BaseException) -> None:
+        """Count as ended, without ever having been; see `_fork`."""
+        self._call = None
+        self._error = error
+        self._state = state
+
     def _start_later(self, spawner: greenlet | None) -> None:
         self._timer: Timer | None = None
         if spawner is not None and spawner.dead:
@@ -306,7 +323,7 @@ class GreenThread(greenlet):
 _PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
-_QUIET = (GreenletExit, KeyboardInterrupt, SystemExit)
+_QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 def _main() -> None:
@@ -326,8 +343,11 @@ def _main() -> None:
         result = func(*args, **kwargs)
     except BaseException as exc:
         getcurrent()._failed(exc)  # type: ignore[attr-defined]
-        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
-            # To whoever runs the loop: the script's main greenlet, asyncio.run.
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
+            getcurrent(), "passed_on"
+        ):
+            # To whoever runs the loop: the script's main greenlet, asyncio.run. Unless
+            # who was told of the end (a link) raises it there.
             raise
     else:
         getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
@@ -353,7 +373,7 @@ class _Unretrieved:
 
     def __del__(self) -> None:
         hub = self._hub
-        if hub is not None and hub.debug_exceptions:
+        if hub is not None and hub.debug_exceptions and not is_the_end():
             hub.report(
                 f"{self._name} failed, and nobody waited for it",
                 self._error,
@@ -553,7 +573,7 @@ def _hub_to_sleep_in(seconds: float) -> Hub | None:
     """The hub for a caller that is not a green thread; None if it has slept."""
     check_seconds(seconds, "sleep")
     try:
-        hub = hub_to_park_in(f"sleep({seconds!r})")
+        hub = None if is_the_end() else hub_to_park_in(f"sleep({seconds!r})")
     except BlockingInLoopError:
         if seconds == 0:
             return None

@@ -48,6 +48,7 @@ from greenlet import getcurrent, greenlet
 
 from ._descriptors import DescriptorTable, Listener
 from ._errors import BlockingInLoopError, HubClosedError
+from ._loops import is_uvloop
 from ._originals import get_ident
 from ._signals import SignalWakeup
 from ._timers import Timer
@@ -57,9 +58,6 @@ SHUTDOWN_TIMEOUT = 5.0
 _POLL = 0.005
 # How many may join a batch while it is drained.
 HANDOFFS = 100
-
-# In a forked child: what the parent's hubs consist of. It must never be taken apart.
-inherited: list[Hub] = []
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -165,7 +163,7 @@ class Hub:
         self.timers = 0
         self.descriptors = DescriptorTable(self)
         self.loop_call_soon = loop.call_soon
-        self.defers = type(loop).__module__.partition(".")[0] == "uvloop"
+        self.defers = is_uvloop(loop)
         self._drain_callback = self._drain
         self._supervisor: asyncio.Task[None] | None = None
         self._signals = SignalWakeup(loop)
@@ -215,6 +213,8 @@ class Hub:
         Returns:
             False if the loop is closed, so that the call will never happen.
         """
+        if self.closed:
+            return False
         try:
             self.loop.call_soon_threadsafe(func, *args, context=self.context)
         except RuntimeError:
@@ -230,6 +230,8 @@ class Hub:
             HubClosedError: The loop is closed.
         """
         try:
+            if self.closed:
+                raise HubClosedError(repr(self))
             self.loop_call_soon(self._drain_callback, context=self.context)
         except RuntimeError:
             if self.loop.is_closed():
@@ -358,21 +360,20 @@ class Hub:
                 finally:
                     del error
 
-    def adopt_after_fork(self, parents: Hub) -> None:
-        """Take the running greenlet over from the parent process's hub, in the child.
+    def disown(self) -> None:
+        """In a forked child: have nobody reach the parent process's loop by this hub.
 
-        It is the only greenlet that goes on; the others are gone, as other OS threads
-        are. Nothing of the parent's loop is touched, not even closed: its poller's
-        kernel side is shared with the parent.
+        Nothing of that loop is touched, not even closed: its poller's kernel side is
+        shared with the parent. Whoever waits here is taken for one whose loop has been
+        closed, so what he was waiting for goes to the next.
         """
-        inherited.append(parents)
-        parents.closed = True
-        if getattr(self.main, "_hub", None) is parents:
-            del self.main._hub  # type: ignore[union-attr]
-        current = getcurrent()
-        if current is not self.main and getattr(current, "_hub", None) is parents:
-            current._hub = self  # type: ignore[attr-defined]
-            current.parent = self.loop_greenlet
+        self.closed = True
+        if getattr(self.main, "_hub", None) is self:
+            del self.main._hub
+        self.ready = deque()
+        self.batch = deque()
+        self.handoffs = 0
+        self.descriptors.abandon()
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""

@@ -1,7 +1,9 @@
 """`threading.local` with a namespace for each green thread.
 
-A green thread has its own; everything else that runs in an OS thread (its main
-greenlet, the loop's callbacks, coroutines) shares that thread's, as without greenio.
+A green thread has its own, and so has a portal: what runs in it may wait in the middle
+of using a connection that is kept there, and others must not find it meanwhile.
+Everything else that runs in an OS thread (its main greenlet, the loop's callbacks,
+coroutines) shares that thread's, as without greenio.
 
 Namespaces are found by the green thread's id. A weak reference to it takes its
 namespace away again, before another could have the same id; and all of them go with the
@@ -13,10 +15,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from ._greenthread import GreenThread
 from ._originals import thread_local
+from ._portal import Portal
 
 Namespace = dict[str, Any]
 
@@ -33,7 +36,7 @@ class _State:
         self.kwargs = kwargs
         self.native = thread_local()
         self.green: dict[int, Namespace] = {}
-        self.threads: dict[int, weakref.ref[GreenThread]] = {}
+        self.threads: dict[int, weakref.ref[greenlet]] = {}
         # Names that mean something else than an entry in the namespace: properties,
         # slots, `__class__`.
         names = {name for base in cls.__mro__ for name in base.__dict__}
@@ -43,7 +46,7 @@ class _State:
 
 
 class local:  # noqa: N801 - the name that `threading` gives it
-    """Attributes that each green thread, and each OS thread, has for itself.
+    """Attributes that each green thread, portal and OS thread has for itself.
 
     A subclass may have an `__init__`; it is called with the same arguments in everyone
     who uses the object, when they first do. What is in its ``__slots__``, and what its
@@ -112,7 +115,7 @@ def _namespace(self: local, *, initialize: bool = True) -> Namespace:
     """The caller's attributes of a `local`, made at need."""
     state: _State = _state_of(self)
     current = getcurrent()
-    if isinstance(current, GreenThread):
+    if isinstance(current, (GreenThread, Portal)):
         key = id(current)
         green, threads = state.green, state.threads
         if key in green:

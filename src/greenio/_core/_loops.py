@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable
 from types import ModuleType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ._errors import HubError
 
@@ -20,6 +21,17 @@ ENVIRONMENT_VARIABLE = "GREENIO_HUB"
 _EVENTLET_HUBS = frozenset({"epolls", "poll", "selects", "kqueue", "pyevent"})
 
 
+# How uvloop reports an exception in the callback that runs signal handlers.
+_READS_SIGNALS = "Exception in callback Loop._read_from_self"
+
+
+def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop is one of uvloop's, or of a class derived from it."""
+    return any(
+        base.__module__.partition(".")[0] == "uvloop" for base in type(loop).__mro__
+    )
+
+
 def _uvloop_factory() -> LoopFactory:
     try:
         import uvloop
@@ -28,8 +40,39 @@ def _uvloop_factory() -> LoopFactory:
             "the uvloop hub was asked for, but uvloop is not installed; "
             "install it with: pip install 'greenio-asyncio[uvloop]'"
         ) from None
-    factory: LoopFactory = uvloop.new_event_loop
+    factory: LoopFactory = _loop_class(uvloop.Loop)
     return factory
+
+
+@functools.cache
+def _loop_class(base: Any) -> Any:
+    class Loop(base):  # type: ignore[misc]
+        """uvloop's, with what a Python signal handler raises let out of `run_forever`.
+
+        There the standard loop's caller finds it. uvloop runs those handlers in a
+        callback of its own, and reports their exceptions as that callback's.
+        """
+
+        # Some libraries look at this to know whose it is.
+        __module__ = base.__module__
+
+        raised_by_signal_handler: BaseException | None = None
+
+        def call_exception_handler(self, context: dict[str, Any]) -> None:
+            if str(context.get("message")) == _READS_SIGNALS:
+                self.raised_by_signal_handler = context["exception"]
+                self.stop()
+            else:
+                super().call_exception_handler(context)
+
+        def run_forever(self) -> None:
+            super().run_forever()
+            raised = self.raised_by_signal_handler
+            if raised is not None:
+                self.raised_by_signal_handler = None
+                raise raised
+
+    return Loop
 
 
 def loop_factory(spec: HubSpec = None) -> LoopFactory:

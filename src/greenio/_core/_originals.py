@@ -24,6 +24,7 @@ allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident
 thread_local = _thread._local
 SimpleQueue = _queue.SimpleQueue
+QueueEmpty = _queue.Empty
 start_new_thread = _thread.start_new_thread
 Thread = threading.Thread
 main_thread = threading.main_thread
@@ -58,6 +59,7 @@ select_select = select.select
 # Sockets.
 raw_socket = _socket.socket
 socket_class = socket.socket
+GiveupOnSendfile: type[Exception] = vars(socket)["_GiveupOnSendfile"]
 socketpair = socket.socketpair
 getaddrinfo = socket.getaddrinfo
 getnameinfo = socket.getnameinfo
@@ -74,6 +76,24 @@ SSLEOFError = ssl.SSLEOFError
 SSLError = ssl.SSLError
 
 
+_main_ident = main_thread().ident
+
+
 def in_main_thread() -> bool:
     """Whether the caller runs in the interpreter's main OS thread."""
-    return get_ident() == main_thread().ident
+    return get_ident() == _main_ident
+
+
+def finish_threads() -> None:
+    """Wait for the threads that are not daemons, as the interpreter does at its end."""
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _after_fork_in_child() -> None:
+    # Which may not be what `threading` says: it is told of green threads.
+    global _main_ident  # noqa: PLW0603 - one per process
+    _main_ident = get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -25,9 +25,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine as _generator_coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
-from ._current import get_hub
+from ._current import hub_of
 from ._throwing import exception_from
 
 if TYPE_CHECKING:
@@ -122,12 +122,14 @@ class PortalHub:
 class Portal(greenlet):
     """The greenlet that a Task runs a coroutine in."""
 
-    __slots__ = ("_future", "_task", "parking_hub", "pending")
+    __slots__ = ("_future", "_task", "awaiting", "parking_hub", "pending")
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(_run_in_portal, getcurrent())
         self.parking_hub = PortalHub(hub, self)
         self.pending: BaseException | None = None
+        # How many calls of `await_` are under way, one inside the other.
+        self.awaiting = 0
         self._future: asyncio.Future[Any] | None = None
         self._task = asyncio.current_task(hub.loop)
 
@@ -171,17 +173,40 @@ class Portal(greenlet):
 
     def park(self) -> Any:
         """Let the Task wait until somebody resumes the portal."""
-        future = self.parking_hub.loop.create_future()
+        hub = self.parking_hub._hub
+        if hub._supervisor is None and not hub.owned:
+            hub.supervise()
+        future = hub.loop.create_future()
         self._future = future
         try:
-            return self.await_(future)
+            return self._drive(future)
         except _Thrown as thrown:
             raise thrown.error from None
         finally:
             self._future = None
 
-    def await_(self, awaitable: Awaitable[T], error: BaseException | None = None) -> T:
+    def await_(self, awaitable: Awaitable[T]) -> T:
         """Drive an awaitable as a part of the Task, from a plain function.
+
+        What ends the wait from outside is a cancellation in there, and here what it was.
+        """
+        self.awaiting += 1
+        try:
+            result = self._drive(awaitable)
+        except asyncio.CancelledError as exc:
+            error = self.translated(exc)
+            if error is exc:
+                raise
+            raise error from None
+        finally:
+            self.awaiting -= 1
+        if self.pending is not None:
+            # The cancellation was swallowed.
+            raise self.translated(asyncio.CancelledError())
+        return result
+
+    def _drive(self, awaitable: Awaitable[T], error: BaseException | None = None) -> T:
+        """Step through an awaitable, handing up what it yields.
 
         Args:
             awaitable: What to await.
@@ -206,6 +231,21 @@ class Portal(greenlet):
             return result
 
 
+class Orphan(Portal):
+    """A portal in a forked child: its Task is the parent's, so it has to park itself."""
+
+    __slots__ = ()
+
+    switch = greenlet.switch
+    throw = greenlet.throw
+
+    @classmethod
+    def adopt(cls, portal: Portal) -> None:
+        """Make a portal one."""
+        portal.__class__ = cls
+        del portal.parking_hub
+
+
 class _Thrown(Exception):
     """Carries any exception, BaseExceptions too, through a future."""
 
@@ -226,7 +266,12 @@ class _Finished:
 def _run_in_portal(
     portal: Portal, coro: Coroutine[Any, Any, Any], error: BaseException | None
 ) -> _Finished:
-    return _Finished(portal.await_(coro, error))
+    try:
+        return _Finished(portal._drive(coro, error))
+    except GreenletExit as exit_:
+        # Somebody it waited for was killed, and the Task ends of it: as when it awaits
+        # one. A greenlet cannot let it out; it would return it.
+        raise asyncio.CancelledError(*exit_.args) from exit_
 
 
 class Stepper:
@@ -259,10 +304,12 @@ class Stepper:
         if portal is None:
             return self._check(self._start(error))
         self._enter(portal)
-        return self._check(_throw(portal, portal.translated(error)))
+        if not portal.awaiting:
+            error = portal.translated(error)
+        return self._check(_throw(portal, error))
 
     def _start(self, error: BaseException | None) -> Any:
-        portal = self._portal = Portal(get_hub())
+        portal = self._portal = Portal(hub_of(asyncio.get_running_loop()))
         portal.gr_context = getcurrent().gr_context
         return _switch(portal, portal, self._coro, error)
 

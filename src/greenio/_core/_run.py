@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from ._bridge import await_, run_green
+from ._bridge import call_either, run_green
 from ._current import existing_hub, get_hub
 from ._errors import HubClosedError, HubError
 from ._greenthread import GreenThread, check_callable, kill
@@ -161,7 +161,7 @@ def from_thread(
 
     def start() -> None:
         nonlocal thread
-        thread = GreenThread(target, _call, (func, args), {})
+        thread = GreenThread(target, call_either, (func, args, {}), {})
         thread.link(finished)
         target.wake(thread)
 
@@ -177,12 +177,6 @@ def from_thread(
         raise
     assert thread is not None
     return cast("T", thread.wait())
-
-
-def _call(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    if inspect.iscoroutinefunction(func):
-        return await_(func(*args))
-    return func(*args)
 
 
 def _only_hub() -> Hub:

@@ -14,6 +14,7 @@ import signal
 import sys
 from socket import socket as _Socket  # noqa: TID251 - a type, nothing is opened
 
+from ._loops import is_uvloop
 from ._originals import in_main_thread, socketpair
 
 
@@ -32,7 +33,7 @@ class SignalWakeup:
         if (
             self._writer is not None
             or sys.platform == "win32"
-            or type(self._loop).__module__.partition(".")[0] == "uvloop"
+            or is_uvloop(self._loop)
             or not in_main_thread()
         ):
             return

@@ -259,14 +259,3 @@ def notify_opened(fd: int) -> None:
     IOClosed, and nothing of it reaches the new owner.
     """
     notify_close(fd)
-
-
-def _abandon_after_fork() -> None:
-    for hub in known_hubs():
-        hub.descriptors.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    # Before anything in the child can close a socket: the kernel's side of the parent's
-    # poller is shared with it.
-    os.register_at_fork(after_in_child=_abandon_after_fork)

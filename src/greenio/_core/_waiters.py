@@ -49,6 +49,24 @@ hold = mutex.acquire
 drop = mutex.release
 
 
+# Which process this is. Waiters of OS threads and coroutines that a forked child has from
+# its parent are nobody's.
+_process = os.getpid()
+
+
+def notice_fork() -> None:
+    """In a forked child, the first time: take nobody's locks and waiters for nobody's.
+
+    Another OS thread, which the child does not have, may have held the mutex. It cannot
+    be taken before each fork: what else is done then may wait for green locks.
+    """
+    global _process  # noqa: PLW0603 - one per process
+    process = os.getpid()
+    if process != _process:
+        _process = process
+        mutex._at_fork_reinit()  # type: ignore[attr-defined]
+
+
 class _TimedOut:
     def __repr__(self) -> str:
         return "TIMED_OUT"
@@ -150,15 +168,19 @@ class GreenWaiter(Waiter):
 class ThreadWaiter(Waiter):
     """An OS thread that has no hub."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_process")
 
     def __init__(self) -> None:
+        self._process = _process
         self._lock = allocate_lock()
         self._lock.acquire()
         self.done = False
 
     def wake(self, value: Any = None) -> bool:
         self.done = True
+        if self._process != _process:
+            self.value = TIMED_OUT
+            return False
         self.value = value
         self._lock.release()
         return True
@@ -185,9 +207,10 @@ _CENTURY = 100 * 365 * 86400.0
 class TaskWaiter(Waiter):
     """A coroutine."""
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("_loop", "_process", "future")
 
     def __init__(self) -> None:
+        self._process = _process
         self._loop = loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = loop.create_future()
         self.done = False
@@ -195,8 +218,9 @@ class TaskWaiter(Waiter):
     def wake(self, value: Any = None) -> bool:
         future = self.future
         self.done = True
-        if future.done():
-            # Cancelled, but its coroutine has not run yet to leave the queue.
+        if future.done() or self._process != _process:
+            # Cancelled, but its coroutine has not run yet to leave the queue; or it is
+            # the parent process's.
             self.value = TIMED_OUT
             return False
         self.value = value
@@ -412,7 +436,3 @@ def acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
             raise ValueError("can't specify a timeout for a non-blocking call")
         return 0
     return checked_timeout(timeout, "acquire()")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=mutex._at_fork_reinit)  # type: ignore[attr-defined]

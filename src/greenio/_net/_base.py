@@ -13,6 +13,7 @@ asks may register it elsewhere: asyncio, or uvloop, which refuses a descriptor t
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from greenlet import getcurrent
@@ -26,6 +27,7 @@ from .._core._originals import (
     getdefaulttimeout,
     monotonic,
     os_close,
+    os_set_blocking,
     raw_socket,
     socket_class,
 )
@@ -36,7 +38,7 @@ from .._core._trampoline import (
     notify_close,
     notify_opened,
 )
-from ._constants import AF_INET, SOCK_STREAM
+from ._constants import AF_INET, SOCK_NONBLOCK, SOCK_STREAM
 
 _raw_init = raw_socket.__init__
 _raw_close = raw_socket.close
@@ -111,6 +113,8 @@ class SocketBase(socket_class):
                 if proto == -1:
                     proto = 0
         _raw_init(self, family, type, proto, fileno)
+        if type > 0 and type & SOCK_NONBLOCK:
+            self._timeout = 0.0
         self._lent = lender
         self._io_refs = 0
         self._closed = False
@@ -227,6 +231,9 @@ class SocketBase(socket_class):
                 raise OverflowError(
                     f"settimeout() cannot count {value!r} seconds; None is no limit"
                 )
+        # The descriptor may be somebody else's too, who made it a blocking one. And of
+        # a closed one the caller is told.
+        _raw_setblocking(self, False)
         self._timeout = value
 
     def gettimeout(self) -> float | None:
@@ -235,6 +242,7 @@ class SocketBase(socket_class):
 
     def setblocking(self, flag: bool, /) -> None:
         """Set no time limit (True), or 0 (False)."""
+        _raw_setblocking(self, False)
         self._timeout = None if flag else 0.0
 
     def getblocking(self) -> bool:
@@ -287,7 +295,13 @@ class SocketBase(socket_class):
         return twin
 
     def detach(self) -> int:
-        """Give the descriptor away: the caller closes it from now on."""
+        """Give the descriptor away: the caller closes it from now on.
+
+        It waits or not as this socket has seemed to: the caller may well give it to
+        something that is not green, such as another process.
+        """
+        # Otherwise it was closed behind our back, and the number may be another's.
+        ours = not any(known and known.closed for known in (self._reader, self._writer))
         self._let_go()
         if len(all_hubs) > 1 and _raw_fileno(self) >= 0:
             notify_close(_raw_fileno(self))
@@ -295,7 +309,11 @@ class SocketBase(socket_class):
         if lender is not None:
             self._lent = None
             lender.detach()
-        return super().detach()
+        fd = super().detach()
+        if fd >= 0 and ours and self._timeout is None:
+            with suppress(OSError):
+                os_set_blocking(fd, True)
+        return fd
 
     def _real_close(self, *args: Any) -> None:
         self._let_go()

@@ -8,6 +8,7 @@ AF_INET = _socket.AF_INET
 AF_INET6 = _socket.AF_INET6
 AF_UNIX: int = getattr(_socket, "AF_UNIX", -1)
 SOCK_STREAM = _socket.SOCK_STREAM
+SOCK_NONBLOCK: int = getattr(_socket, "SOCK_NONBLOCK", 0)
 SOL_SOCKET = _socket.SOL_SOCKET
 SHUT_RDWR = _socket.SHUT_RDWR
 SO_ERROR = _socket.SO_ERROR

@@ -24,7 +24,13 @@ from greenlet import getcurrent
 from .._core._descriptors import READ, WRITE
 from .._core._errors import IOClosed
 from .._core._greenthread import sleep
-from .._core._originals import os_close, os_fstat, os_sendfile, raw_socket
+from .._core._originals import (
+    GiveupOnSendfile,
+    os_close,
+    os_fstat,
+    os_sendfile,
+    raw_socket,
+)
 from .._core._rebind import rebound
 from ._base import SocketBase
 from ._constants import (
@@ -295,19 +301,20 @@ class GreenSocket(SocketBase):
         sent: int = self._do(WRITE, flags, _raw_sendto, data, *args)
         return sent
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a file with the system's `sendfile`, or with `send` where that cannot.
+    def _sendfile_use_sendfile(
+        self, file: Any, offset: int = 0, count: int | None = None
+    ) -> int:
+        """Send a file with the system's `sendfile`: what `sendfile` tries first.
 
-        Returns:
-            How many bytes went; the file's position is behind them.
+        Raises:
+            GiveupOnSendfile: That cannot send this one, and nothing has gone.
         """
         self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
         if self._timeout == 0:
             raise ValueError("non-blocking sockets are not supported")
         source = _regular_file(file)
         if os_sendfile is None or source is None:
-            sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
-            return sent
+            raise GiveupOnSendfile("the system can send regular files only")
         deadline = self._deadline()
         total = 0
         try:
@@ -318,14 +325,12 @@ class GreenSocket(SocketBase):
                 try:
                     sent = os_sendfile(self._open_fd(), source, offset, block)
                 except BlockingIOError:
-                    sent = -1
+                    self._wait(WRITE, self._remaining(deadline))
+                    continue
                 except OSError as exc:
                     if total or exc.errno not in _NO_SENDFILE:
                         raise
-                    return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined, no-any-return]
-                if sent < 0:
-                    self._wait(WRITE, self._remaining(deadline))
-                    continue
+                    raise GiveupOnSendfile(exc) from None
                 if sent == 0:
                     break
                 offset += sent

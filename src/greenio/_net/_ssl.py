@@ -9,6 +9,7 @@ the green thread waits for just that. The method resolution order is
 
 from __future__ import annotations
 
+import functools
 import ssl as _standard  # noqa: TID251 - constants, and the module behind the subclasses
 from collections.abc import Callable
 from types import FunctionType
@@ -21,12 +22,9 @@ from .._core._originals import (
     SSLWantReadError,
     SSLWantWriteError,
     monotonic,
-    raw_socket,
 )
 from .._core._rebind import rebound
 from ._socket import GreenSocket
-
-_raw_setblocking = raw_socket.setblocking
 
 
 class GreenSSLSocket(GreenSocket, SSLSocket):
@@ -80,17 +78,6 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
             if limit is not None and deadline is None:
                 deadline = monotonic() + limit
             self._wait(event, self._remaining(deadline))
-
-    def settimeout(self, value: float | None, /) -> None:
-        """Set the limit for each operation; see `GreenSocket.settimeout`."""
-        GreenSocket.settimeout(self, value)
-        # The descriptor may have come from a blocking socket.
-        _raw_setblocking(self, False)
-
-    def setblocking(self, flag: bool, /) -> None:
-        """Set no time limit (True), or 0 (False)."""
-        GreenSocket.setblocking(self, flag)
-        _raw_setblocking(self, False)
 
     # -- the handshake and the end ---------------------------------------------------
 
@@ -247,7 +234,15 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         return SSLSocket.dup(self)
 
 
-class GreenSSLContext(SSLContext):
+class _TakesStandardOnes(type):
+    """Contexts from before the patch are what `ssl.SSLContext` means after it."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        known: type = SSLContext if cls is GreenSSLContext else cls
+        return type.__instancecheck__(known, instance)
+
+
+class GreenSSLContext(SSLContext, metaclass=_TakesStandardOnes):
     """A TLS context whose sockets are green."""
 
     sslsocket_class = GreenSSLSocket
@@ -262,8 +257,10 @@ class GreenSSLContext(SSLContext):
         session: Any = None,
     ) -> Any:
         """Make a TLS socket of a connected or listening one, green or not."""
+        cls = self.sslsocket_class
         return _wrap(
-            self.sslsocket_class,
+            # `self` may be a standard context: see make_contexts_follow.
+            GreenSSLSocket if cls is SSLSocket else cls,
             sock,
             do_handshake_on_connect,
             server_side=server_side,
@@ -313,6 +310,23 @@ for _name, _property in vars(SSLContext).items():
                 _property.__doc__,
             ),
         )
+
+
+def make_contexts_follow() -> None:
+    """Have standard contexts, too, make green sockets of green ones.
+
+    Libraries make contexts when they are imported, which may be before the patch.
+    """
+    standard = SSLContext.wrap_socket
+
+    @functools.wraps(standard)
+    def wrap_socket(self: Any, sock: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.sslsocket_class is SSLSocket and isinstance(sock, GreenSocket):
+            return GreenSSLContext.wrap_socket(self, sock, *args, **kwargs)
+        return standard(self, sock, *args, **kwargs)
+
+    SSLContext.wrap_socket = wrap_socket  # type: ignore[method-assign]
+
 
 create_default_context = rebound(
     cast("FunctionType", _standard.create_default_context), _GREEN_NAMES

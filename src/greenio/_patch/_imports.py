@@ -33,7 +33,7 @@ from types import CodeType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from .._core._originals import RLock
-from ._plans import GREEN
+from ._plans import DEPRECATED, GREEN
 
 # One re-execution at a time: two threads in one world would see half-made modules.
 _lock = RLock()
@@ -396,6 +396,7 @@ def patch_function(
         modules = dict(additional_modules) or {
             name: importlib.import_module(f"greenio.green.{green}")
             for name, green in GREEN.items()
+            if name not in DEPRECATED
         }
         with _lock:
             saver = SysModulesSaver(modules)

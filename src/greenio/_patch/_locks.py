@@ -9,11 +9,12 @@ very loop holds it, nothing could, and it is an error.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from asyncio import _get_running_loop
 from typing import Any
 
-from greenlet import getcurrent
-
+from .._core._ending import is_the_end
 from .._core._errors import BlockingInLoopError
 from .._core._originals import get_ident
 from .._core._waiters import (
@@ -24,6 +25,7 @@ from .._core._waiters import (
     Waiter,
     acquire_timeout,
     mutex,
+    notice_fork,
 )
 from ..lock import Lock, RLock, _caller
 
@@ -53,19 +55,6 @@ def _check_timeout(timeout: float) -> None:
             raise OverflowError("timeout value is too large")
 
 
-def _is_the_end() -> bool:
-    """Whether the interpreter is ending, and with it all greenlets.
-
-    Finalizers still use locks then (the logging module's, say). Whoever held one will
-    not run again, so there is nobody to wait for.
-    """
-    try:
-        getcurrent()
-    except RuntimeError:
-        return True
-    return False
-
-
 class ThreadLock(Lock):
     """The lock of the patched `threading.Lock`."""
 
@@ -93,7 +82,7 @@ class ThreadLock(Lock):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout))
         except RuntimeError:
-            if not _is_the_end():
+            if not is_the_end():
                 raise
             return True
         if acquired:
@@ -137,11 +126,29 @@ class ThreadLock(Lock):
 
 
 class ThreadRLock(RLock):
-    """The lock of the patched `threading.RLock`."""
+    """The lock of the patched `threading.RLock`.
 
-    def __init__(self) -> None:
+    As that does, it takes any arguments and ignores them.
+    """
+
+    def __init__(self, *ignored: object, **also_ignored: object) -> None:
+        if (ignored or also_ignored) and sys.version_info >= (3, 13):
+            warnings.warn(
+                "Passing arguments to RLock is deprecated and will be removed in 3.15",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        # The first that `threading` does in a forked child is to make such a lock.
+        notice_fork()
         super().__init__()
         self._place: object = None
+
+    def __repr__(self) -> str:
+        state = "locked" if self.locked() else "unlocked"
+        return (
+            f"<{state} greenio RLock object owner={self._owner!r} "
+            f"count={self._count} at {id(self):#x}>"
+        )
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Take the lock; see `threading.RLock.acquire`."""
@@ -154,7 +161,7 @@ class ThreadRLock(RLock):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout), 1)
         except RuntimeError:
-            if not _is_the_end():
+            if not is_the_end():
                 raise
             return True
         if acquired:
@@ -166,7 +173,7 @@ class ThreadRLock(RLock):
         try:
             super().release()
         except RuntimeError:
-            if not _is_the_end():
+            if not is_the_end():
                 raise
 
     def __enter__(self) -> bool:
@@ -189,7 +196,7 @@ class ThreadRLock(RLock):
             waiter = ThreadWaiter()
             waiter.value = (me, count)
             self._waiters.appendleft(waiter)
-        return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
+        return self._wait(waiter, me, timeout)
 
     def _hand_over(self) -> None:
         waiters = self._waiters
@@ -199,6 +206,8 @@ class ThreadRLock(RLock):
             if waiter.wake(turn):
                 self._owner, self._count = turn
                 self._place = _place_of(waiter)
+                if self._waiting.get(self._owner, 0) > 1:
+                    self._take_along()
                 return
         self._owner = None
         self._count = 0

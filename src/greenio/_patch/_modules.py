@@ -134,7 +134,10 @@ def package_of(namespace: dict[str, Any], name: str) -> None:
     def __getattr__(attribute: str) -> Any:  # noqa: N807 - a module's own hook
         standard_name = f"{name}.{attribute}"
         module = sys.modules.get(standard_name)
-        if module is None or standard_name in GREEN:
+        if module is not None and standard_name in GREEN:
+            # Somebody has imported the standard one, so the package would have it.
+            return importlib.import_module(f"greenio.green.{GREEN[standard_name]}")
+        if module is None:
             raise AttributeError(
                 f"module {namespace['__name__']!r} has no attribute {attribute!r}"
             )

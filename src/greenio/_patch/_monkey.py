@@ -10,14 +10,24 @@ from typing import Any
 
 from greenlet import GreenletExit
 
+from .._core import _originals
 from .._core._originals import RLock
-from ._plans import KEYWORDS, ON_REQUEST, PLANS, Plan
-from ._views import finish_original_threads, isolate_asyncio, make_views
+from .._net._ssl import make_contexts_follow
+from ._asyncio_run import make_runs_green
+from ._django import let_green_threads_use_django
+from ._executors import let_coroutines_end_executors
+from ._existing import Replaced, renew
+from ._green_forms import GREEN_FORMS
+from ._plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
+from ._psycopg import make_psycopg_green
+from ._views import isolate_asyncio, make_views
+from ._windows import note_live_modules
 
 _lock = RLock()
 
 # What has been patched, by keyword.
 already_patched: dict[str, bool] = {}
+replaced = Replaced()
 
 
 def monkey_patch(**on: bool | None) -> None:
@@ -31,11 +41,11 @@ def monkey_patch(**on: bool | None) -> None:
     Args:
         **on: ``os``, ``select``, ``socket``, ``subprocess``, ``thread``, ``time``,
             ``psycopg``; ``builtins`` and ``MySQLdb`` are off unless they are named.
-            ``all`` is the default for what is not named.
+            ``all`` is the default for what is not named. Asking for a driver that is
+            not installed changes nothing.
 
     Raises:
         TypeError: There is no such keyword.
-        NotImplementedError: ``MySQLdb`` was asked for.
     """
     wanted = _wanted(on)
     with _lock:
@@ -44,21 +54,36 @@ def monkey_patch(**on: bool | None) -> None:
             return
         make_views()
         isolate_asyncio()
-        plans = [plan for keyword in new for plan in PLANS.get(keyword, ())]
+        make_runs_green(replaced)
+        plans = [plan for keyword in new for plan in _plans_of(keyword)]
         # All of them are made before the first module changes.
         green = [
             importlib.import_module(f"greenio.green.{plan.green}") for plan in plans
         ]
         for plan, module in zip(plans, green, strict=True):
-            _apply(plan, module)
+            live = importlib.import_module(plan.module)
+            names = {
+                name: getattr(module, name)
+                for name in plan.names
+                if hasattr(live, name) and hasattr(module, name)
+            }
+            replaced.update(vars(live), names)
+        if "socket" in new:
+            make_contexts_follow()
         if "thread" in new:
             _patch_threads()
+        if "os" in new:
+            _patch_connections()
         if "subprocess" in new:
             _patch_subprocess({*new, *already_patched})
         if "psycopg" in new:
-            _patch_psycopg()
+            make_psycopg_green()
         if "builtins" in new:
             _patch_builtins()
+        replaced.rebind()
+        if "thread" in new:
+            renew(GREEN_FORMS)
+        note_live_modules()
         already_patched.update(dict.fromkeys(new, True))
 
 
@@ -73,37 +98,52 @@ def _wanted(on: dict[str, bool | None]) -> list[str]:
         )
     if default is None:
         default = not any(on.values())
-    wanted = [
+    return [
         name for name in KEYWORDS if on.get(name, default and name not in ON_REQUEST)
     ]
-    if "MySQLdb" in wanted:
-        raise NotImplementedError(
-            "monkey_patch(MySQLdb=True) is not available yet; leave it out, and call "
-            "the driver in real threads or use PyMySQL, which needs no patch of its own"
-        )
-    return wanted
 
 
-def _apply(plan: Plan, green: ModuleType) -> None:
-    live = importlib.import_module(plan.module)
-    for name in plan.names:
-        if hasattr(live, name) and hasattr(green, name):
-            setattr(live, name, getattr(green, name))
+def _plans_of(keyword: str) -> tuple[Plan, ...]:
+    plans = OPTIONAL.get(keyword, ())
+    if plans and importlib.util.find_spec(plans[0].module) is None:
+        return ()
+    return PLANS.get(keyword, plans)
 
 
 def _patch_threads() -> None:
+    from ._main_thread import adopt_main_thread, make_shutdown
     from ._threading import green_names
 
     threading = importlib.import_module("threading")
     namespace = vars(threading)
-    namespace.update(green_names(namespace))
-    _finish_in_order(namespace)
-    # The one written in C waits in C; this one stands on the module's own names.
-    queue: Any = importlib.import_module("queue")
-    queue.SimpleQueue = queue._PySimpleQueue
-    _renew_logging_locks(namespace["RLock"])
+    replaced.update(namespace, green_names(namespace))
+    adopt_main_thread(namespace)
+    namespace["_shutdown"] = make_shutdown(namespace)
+    _patch_multiprocessing()
+    let_coroutines_end_executors()
+    # Its connections are kept in a `threading.local`.
+    let_green_threads_use_django()
     # A worker that ends with its loop has not failed.
     logging.getLogger("concurrent.futures").addFilter(_is_not_a_kill)
+
+
+def _patch_connections() -> None:
+    from . import _os as green
+    from ._processes import green_connections
+
+    names = {_originals.os_read: green.read, _originals.os_write: green.write}
+    green_connections({**names, _originals.os_close: green.close})
+
+
+def _patch_multiprocessing() -> None:
+    from ._processes import green_semaphore
+
+    try:
+        module: Any = importlib.import_module("_multiprocessing")
+        native = module.SemLock
+    except (ImportError, AttributeError):  # pragma: no cover - a system without them
+        return
+    replaced.update(vars(module), {"SemLock": green_semaphore(native)})
 
 
 def _patch_subprocess(patched: set[str]) -> None:
@@ -131,57 +171,9 @@ _USED_BY_SUBPROCESS = {
 }
 
 
-def _finish_in_order(namespace: dict[str, Any]) -> None:
-    """Have the interpreter wait for green threads first, then for real ones."""
-    from ._threads import Sentinel, wait_for_threads
-
-    original = namespace["_shutdown"]
-
-    def _shutdown() -> None:
-        namespace["_SHUTTING_DOWN"] = True
-        atexits = namespace["_threading_atexits"]
-        while atexits:
-            atexits.pop()()
-        for lock in list(namespace.get("_shutdown_locks", ())):
-            if isinstance(lock, Sentinel):
-                lock.acquire()
-                lock.release()
-        wait_for_threads()
-        finish_original_threads()
-        original()
-
-    namespace["_shutdown"] = _shutdown
-
-
-def _renew_logging_locks(rlock: Any) -> None:
-    """Replace the locks that the logging module has made already."""
-    module: Any = logging
-    if _is_free(module._lock):
-        module._lock = rlock()
-    for reference in list(module._handlerList):
-        handler = reference()
-        if handler is not None and handler.lock is not None and _is_free(handler.lock):
-            handler.lock = rlock()
-
-
 def _is_not_a_kill(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, GreenletExit)
-
-
-def _is_free(lock: Any) -> bool:
-    if lock.acquire(blocking=False):
-        lock.release()
-        return True
-    return False
-
-
-def _patch_psycopg() -> None:
-    if importlib.util.find_spec("psycopg2") is None:
-        return
-    from ._psycopg import make_psycopg_green
-
-    make_psycopg_green()
 
 
 def _patch_builtins() -> None:
@@ -189,7 +181,7 @@ def _patch_builtins() -> None:
 
     from ._files import open_green
 
-    builtins.open = open_green
+    replaced.update(vars(builtins), {"open": open_green})
 
 
 def is_monkey_patched(module: ModuleType | str) -> bool:
@@ -205,5 +197,5 @@ def is_monkey_patched(module: ModuleType | str) -> bool:
     return any(
         plan.module == name
         for keyword in already_patched
-        for plan in PLANS.get(keyword, ())
+        for plan in _plans_of(keyword)
     )

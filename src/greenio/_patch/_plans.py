@@ -43,7 +43,6 @@ PLANS: dict[str, tuple[Plan, ...]] = {
             (
                 "socket",
                 "SocketType",
-                "create_connection",
                 "fromfd",
                 "socketpair",
                 "getaddrinfo",
@@ -59,7 +58,6 @@ PLANS: dict[str, tuple[Plan, ...]] = {
             (
                 "SSLContext",
                 "SSLSocket",
-                "create_connection",
                 "socket",
                 "wrap_socket",
                 "create_default_context",
@@ -102,6 +100,14 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "time": (Plan("time", "time", ("sleep",)),),
 }
 
+# Plans for packages that a program may have.
+OPTIONAL: dict[str, tuple[Plan, ...]] = {
+    "MySQLdb": (
+        Plan("MySQLdb", "MySQLdb", ("Connect", "Connection", "connect")),
+        Plan("MySQLdb.connections", "MySQLdb", ("Connection",)),
+    ),
+}
+
 # Accepted as keywords because programs pass them; on only when asked for by name.
 ON_REQUEST = frozenset({"MySQLdb", "builtins"})
 # Drivers that are made green through a hook of their own.
@@ -109,23 +115,47 @@ DRIVERS = frozenset({"psycopg"})
 
 KEYWORDS = (*PLANS, *sorted(DRIVERS), *sorted(ON_REQUEST))
 
-# Standard modules that have a green counterpart, for whoever is imported green.
+# Standard modules that have a green counterpart, for whoever is imported green. Of a
+# package, all modules do, since the green package has none but these.
 GREEN: dict[str, str] = {
     "_thread": "thread",
-    "ftplib": "ftplib",
-    "http": "http",
-    "http.client": "http.client",
-    "http.server": "http.server",
-    "os": "os",
-    "queue": "queue",
-    "select": "select",
-    "selectors": "selectors",
-    "socket": "socket",
-    "socketserver": "socketserver",
-    "ssl": "ssl",
-    "subprocess": "subprocess",
-    "threading": "threading",
-    "time": "time",
-    "urllib": "urllib",
-    "urllib.request": "urllib.request",
+    **{
+        name: name
+        for name in (
+            "asynchat",
+            "asyncore",
+            "ftplib",
+            "http",
+            "http.client",
+            "http.cookiejar",
+            "http.cookies",
+            "http.server",
+            "imaplib",
+            "os",
+            "poplib",
+            "profile",
+            "queue",
+            "select",
+            "selectors",
+            "smtplib",
+            "socket",
+            "socketserver",
+            "ssl",
+            "subprocess",
+            "threading",
+            "time",
+            "urllib",
+            "urllib.error",
+            "urllib.parse",
+            "urllib.request",
+            "urllib.response",
+            "urllib.robotparser",
+            "xmlrpc",
+            "xmlrpc.client",
+            "xmlrpc.server",
+        )
+    },
 }
+
+# Those that later versions of Python lack, and that warn of it when they are imported.
+DEPRECATED = frozenset({"asynchat", "asyncore"})

@@ -4,6 +4,11 @@ Nobody waits on the user's descriptors one by one: they go into a poller of the 
 (epoll, kqueue), and the loop waits for that one descriptor. So a descriptor may be
 selected on while another green thread, a transport of asyncio's or a second `select`
 waits for it too.
+
+A call that might wait lets the others run also when it need not. The preemption of real
+threads does so, and there are loops that count on it: they go round, with one of their
+descriptors ready, until another thread has read from that one. They do so before they
+look, since some events are told of only once.
 """
 
 from __future__ import annotations
@@ -17,7 +22,9 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from .._core._current import existing_hub
 from .._core._descriptors import READ
+from .._core._greenthread import sleep
 from .._core._originals import (
     POLLERR,
     POLLHUP,
@@ -44,7 +51,7 @@ Lists = tuple[list[Any], list[Any], list[Any]]
 Sequences = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 
 
-class _Nest:
+class Nest:
     """A poller of the kernel's that is ready when one of many descriptors is."""
 
     def __init__(self, interest: dict[int, int]) -> None:
@@ -73,13 +80,13 @@ class _Nest:
             if changes:
                 self._poller.control(changes, 0)
 
-    def __enter__(self) -> _Nest:
+    def __enter__(self) -> Nest:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._poller.close()
 
-    def wait(self, deadline: _Deadline, what: str) -> bool:
+    def wait(self, deadline: Deadline, what: str) -> bool:
         """Park until one of the descriptors may be ready; False if time is up."""
         fd = self._poller.fileno()
         return wait_descriptor(fd, READ, deadline.remaining(), what)
@@ -100,7 +107,12 @@ def _is_loops_own() -> bool:
     )
 
 
-class _Deadline:
+def _let_others_run() -> None:
+    if existing_hub() is not None:
+        sleep(0)
+
+
+class Deadline:
     """A time limit that several waits share."""
 
     def __init__(self, timeout: float | None) -> None:
@@ -132,18 +144,20 @@ def select(
         if timeout < 0:
             raise ValueError("timeout must be non-negative")
     lists = (_sequence(rlist), _sequence(wlist), _sequence(xlist))
+    if timeout != 0:
+        if _is_loops_own():
+            return select_select(*lists, timeout)
+        _let_others_run()
     ready = _select_now(lists)
     if timeout == 0 or any(ready):
         return ready
-    if _is_loops_own():
-        return select_select(*lists, timeout)
     interest: dict[int, int] = {}
     for objects, events in zip(lists, (POLLIN, POLLOUT, POLLPRI), strict=True):
         for obj in objects:
             fd = _fileno(obj)
             interest[fd] = interest.get(fd, 0) | events
-    deadline = _Deadline(timeout)
-    with _Nest(interest) as nest:
+    deadline = Deadline(timeout)
+    with Nest(interest) as nest:
         while nest.wait(deadline, "select.select()"):
             ready = _select_now(lists)
             if any(ready):
@@ -224,15 +238,17 @@ class poll:  # noqa: N801 - the name that the standard module gives it
                 timeout = None
         if self._polling:
             raise RuntimeError("concurrent poll() invocation")
+        if timeout != 0:
+            if _is_loops_own():
+                return list(self._poll.poll(timeout))
+            _let_others_run()
         ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready or timeout == 0:
             return ready
-        if _is_loops_own():
-            return list(self._poll.poll(timeout))
-        deadline = _Deadline(None if timeout is None else math.ceil(timeout) / 1000)
+        deadline = Deadline(None if timeout is None else math.ceil(timeout) / 1000)
         self._polling = True
         try:
-            with _Nest(self._interest) as nest:
+            with Nest(self._interest) as nest:
                 while nest.wait(deadline, "poll.poll()"):
                     ready = self._poll.poll(0)
                     if ready:
@@ -302,12 +318,14 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
         """
         if timeout is not None and timeout < 0:
             timeout = None
+        if timeout != 0:
+            if _is_loops_own():
+                return list(self._epoll.poll(timeout, maxevents))
+            _let_others_run()
         ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready or timeout == 0:
             return ready
-        if _is_loops_own():
-            return list(self._epoll.poll(timeout, maxevents))
-        deadline = _Deadline(timeout)
+        deadline = Deadline(timeout)
         fd = self._epoll.fileno()
         while wait_descriptor(fd, READ, deadline.remaining(), "epoll.poll()"):
             ready = self._epoll.poll(0, maxevents)

@@ -32,6 +32,8 @@ def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
         "_ThreadHandle": _threads._ThreadHandle,
         "_allocate_lock": ThreadLock,
         "_maintain_shutdown_locks": _maintain_shutdown_locks,
+        # Asked for by the main thread itself, which is a green one after it forks.
+        "_get_main_thread_ident": _threads.get_ident,
         "_make_invoke_excepthook": _make_invoke(namespace["_make_invoke_excepthook"]),
         "_make_thread_handle": _threads._make_thread_handle,
         "_set_sentinel": _threads._set_sentinel,
@@ -40,6 +42,9 @@ def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
         "get_ident": _threads.get_ident,
         "local": local,
     }
+    if "_thread_local_info" in namespace:
+        # What it keeps goes when the thread ends.
+        names["_thread_local_info"] = local()
     if "_thread_shutdown" in namespace:
         names["_thread_shutdown"] = _make_thread_shutdown(namespace["_thread_shutdown"])
     names = {name: value for name, value in names.items() if name in namespace}
@@ -110,6 +115,10 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
         if thread is not None:
             return thread
         if isinstance(current, GreenThread):
+            if hasattr(current, "_is_foreign"):
+                # Started by `_thread`. It is in the list, from now on until it ends.
+                current.link(lambda _thread: active.pop(ident, None))
+                return original_dummy()
             threads = current.__dict__.setdefault("_thread_objects", {})
             key = id(namespace)
             if key not in threads:

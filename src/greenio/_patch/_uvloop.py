@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ._nested_loops import run_loops_green
+
 
 def isolate_uvloop(executor_class: Callable[..., Any], threading: ModuleType) -> None:
     """Make the default executors of uvloop's loops run real threads.
@@ -54,6 +56,7 @@ def isolate_uvloop(executor_class: Callable[..., Any], threading: ModuleType) ->
         if executor is not None:
             await _join(self, executor, timeout, threading)
 
+    run_loops_green(loop_class)
     loop_class.run_in_executor = run_in_executor
     loop_class.set_default_executor = set_default_executor
     loop_class.shutdown_default_executor = shutdown_default_executor

@@ -11,11 +11,13 @@ was patched. There are two kinds:
 * An **executed** module is the module's code run once more over other views. It is for
   modules whose classes turn green as they are, with their state (`threading`).
 
-asyncio's modules are then given the views for the modules that they imported.
+asyncio's modules are then given windows on the views (`_windows`) for the modules that
+they imported.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
 from types import FunctionType, ModuleType
@@ -25,7 +27,9 @@ from .._core._originals import allocate_lock
 from .._core._rebind import rebind_class, rebound
 from ._imports import World
 from ._modules import share_exceptions, share_main_thread, views
+from ._nested_loops import run_loops_green
 from ._uvloop import isolate_uvloop
+from ._windows import window_on
 
 # In the order in which they are made, since the later refer to the earlier. A frozen
 # module comes with the classes whose methods must not follow the live module.
@@ -162,11 +166,12 @@ def _concurrent(thread: ModuleType) -> ModuleType:
 
 def isolate_asyncio() -> None:
     """Give asyncio's modules the views, and uvloop's loops real threads."""
-    instead = {
-        id(importlib.import_module(name)): view
-        for name, view in views.items()
-        if "." not in name
-    }
+    instead = {}
+    for name, view in views.items():
+        # The live `time` will do: asyncio never sleeps, but often reads the clock.
+        if "." not in name and name != "time":
+            live = importlib.import_module(name)
+            instead[id(live)] = window_on(live, view)
     for name, module in list(sys.modules.items()):
         if name == "asyncio" or name.startswith("asyncio."):
             namespace = vars(module)
@@ -176,6 +181,7 @@ def isolate_asyncio() -> None:
     # Import locks belong to real threads.
     bootstrap: Any = sys.modules["_frozen_importlib"]
     bootstrap._thread = views["_thread"]
+    run_loops_green(asyncio.BaseEventLoop)
     isolate_uvloop(views["concurrent"].futures.ThreadPoolExecutor, views["threading"])
 
 

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from .._patch._modules import execute as _execute
+from .._patch._simple_queue import SimpleQueue as _SimpleQueue
 
 if TYPE_CHECKING:
     from queue import *
 
 _execute(globals(), "queue")
 # The one written in C waits in C.
-SimpleQueue = globals()["_PySimpleQueue"]
+SimpleQueue = _SimpleQueue

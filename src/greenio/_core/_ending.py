@@ -1,0 +1,55 @@
+"""The end of the interpreter, when there are no greenlets any more.
+
+Finalizers still run then, and use locks, queues, `threading.local`, the logging module.
+`getcurrent` raises; so at exit, greenio's modules get one that returns `NOBODY` instead,
+who has no hub and whose waits are errors.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from typing import Any
+
+from greenlet import getcurrent
+
+
+class _Nobody:
+    """Stands for the current greenlet when there can be none."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<nobody: the interpreter is ending>"
+
+
+NOBODY: Any = _Nobody()
+
+
+def _getcurrent_or_nobody() -> Any:
+    try:
+        return _getcurrent()
+    except RuntimeError:
+        return NOBODY
+
+
+_getcurrent = getcurrent
+
+
+def is_the_end() -> bool:
+    """Whether the interpreter is ending, and with it all greenlets.
+
+    Whoever held a lock will not run again, so there is nobody to wait for.
+    """
+    return _getcurrent_or_nobody() is NOBODY
+
+
+def _prepare() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "greenio":
+            namespace = vars(module)
+            if namespace.get("getcurrent") is _getcurrent:
+                namespace["getcurrent"] = _getcurrent_or_nobody
+
+
+atexit.register(_prepare)

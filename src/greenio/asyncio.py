@@ -1,0 +1,59 @@
+"""eventlet's names for coroutines in green code.
+
+A green thread is awaitable, so the other direction needs no function:
+``await green_thread``, ``asyncio.ensure_future(green_thread)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+from collections.abc import Awaitable
+from typing import Any
+
+from ._core._bridge import await_
+from ._core._greenthread import GreenThread, spawn
+
+__all__ = ["spawn_for_awaitable"]
+
+
+def spawn_for_awaitable(
+    coroutine: Awaitable[Any] | concurrent.futures.Future[Any],
+) -> GreenThread:
+    """Run a coroutine, or wait for anything awaitable, in a green thread of its own.
+
+    Killing the green thread cancels what it waits for. `greenio.await_` waits without
+    a green thread in between.
+
+    Args:
+        coroutine: A coroutine, a Task or Future of the caller's loop, or another
+            awaitable.
+
+    Returns:
+        The green thread: its `wait()` returns the result, or raises the exception.
+
+    Raises:
+        TypeError: It is not awaitable.
+    """
+    if not inspect.isawaitable(coroutine) and not isinstance(
+        coroutine, concurrent.futures.Future
+    ):
+        raise TypeError(
+            "spawn_for_awaitable() takes a coroutine, a Future or another awaitable, "
+            f"not {coroutine!r}; a function is started with spawn()"
+        )
+    thread = spawn(await_, coroutine)
+    thread.link(_abandon, coroutine)
+    return thread
+
+
+def _abandon(thread: GreenThread, awaitable: Any) -> None:
+    """End what a green thread that was killed before it started would have ended."""
+    if inspect.iscoroutine(awaitable):
+        if inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+            awaitable.close()
+    elif isinstance(awaitable, concurrent.futures.Future) or (
+        asyncio.isfuture(awaitable) and awaitable.get_loop() is thread._hub.loop
+    ):
+        awaitable.cancel()

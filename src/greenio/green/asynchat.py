@@ -1,0 +1,10 @@
+"""The standard `asynchat` over green sockets, until Python 3.11, the last to have it."""
+
+from typing import TYPE_CHECKING
+
+from .._patch._modules import execute as _execute
+
+if TYPE_CHECKING:
+    from asynchat import *
+
+_execute(globals(), "asynchat")

@@ -1,0 +1,10 @@
+"""The standard `xmlrpc.client` over green sockets."""
+
+from typing import TYPE_CHECKING
+
+from ..._patch._modules import execute as _execute
+
+if TYPE_CHECKING:
+    from xmlrpc.client import *
+
+_execute(globals(), "xmlrpc.client")

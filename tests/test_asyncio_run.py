@@ -1,0 +1,702 @@
+"""`asyncio.run` and its relatives, called by green code in a patched program."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+import _fresh
+
+HEAD = """
+import greenio
+greenio.monkey_patch()
+import asyncio, contextvars, gc, sys, threading
+from greenio import spawn, sleep
+"""
+NEEDS_RUNNER = "sys.version_info >= (3, 11)"
+
+
+@pytest.fixture
+def program(loop):
+    """Run a program, with greenio's own hub on each kind of loop; return its output."""
+
+    def run(source: str) -> list[str]:
+        return _fresh.run(HEAD + textwrap.dedent(source), hub=loop).split("\n")
+
+    return run
+
+
+# -- what asyncio.run does ---------------------------------------------------------------
+
+
+def test_it_runs_in_green_threads_and_returns_and_raises(program):
+    assert program(
+        """
+        async def double(x):
+            await asyncio.sleep(0)
+            if x is None:
+                raise KeyError("none")
+            return 2 * x
+
+        def legacy(x):
+            try:
+                return asyncio.run(double(x))
+            except KeyError as exc:
+                return exc, [entry.name for entry in __import__("traceback")
+                             .extract_tb(exc.__traceback__)][-1]
+
+        print(spawn(legacy, 2).wait(), spawn(legacy, None).wait())
+        sleep(0)
+        print("main", legacy(4))
+        """
+    ) == ["4 (KeyError('none'), 'double')", "main 8", ""]
+
+
+def test_two_hundred_at_once_overlap(program):
+    assert program(
+        """
+        inside = 0
+        everybody = asyncio.Event()
+
+        async def main(number):
+            global inside
+            inside += 1
+            if inside == 200:
+                everybody.set()
+            await everybody.wait()
+            return number
+
+        threads = [spawn(lambda n=n: asyncio.run(main(n))) for n in range(200)]
+        print([thread.wait() for thread in threads] == list(range(200)))
+        """
+    ) == ["True", ""]
+
+
+def test_its_own_tasks_are_cancelled_and_nobody_elses(program):
+    assert program(
+        """
+        log = []
+
+        async def worker(name):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                log.append("cancelled " + name)
+                raise
+
+        async def main(name):
+            task = asyncio.create_task(worker(name))
+            grandchild = asyncio.create_task(starts(name + "'s child's child"))
+            await asyncio.sleep(0.001)
+
+        async def starts(name):
+            asyncio.get_running_loop().create_task(worker(name))
+            await asyncio.sleep(0)
+
+        def others():
+            task = asyncio.get_running_loop().create_task(worker("other"))
+            ticks = 0
+            while not done:
+                sleep(0)
+                ticks += 1
+            print("other goes on", not task.done(), ticks > 3)
+            task.cancel()
+
+        done = False
+        beside = spawn(others)
+        spawn(lambda: asyncio.run(main("a"))).wait()
+        print(sorted(log))
+        done = True
+        beside.wait()
+        """
+    ) == [
+        """['cancelled a', "cancelled a's child's child"]""",
+        "other goes on True True",
+        "",
+    ]
+
+
+def test_its_own_asynchronous_generators_are_closed_and_nobody_elses(program):
+    assert program(
+        """
+        async def numbers(name):
+            try:
+                while True:
+                    yield 1
+            finally:
+                await asyncio.sleep(0)
+                print("closed", name)
+
+        kept = []
+
+        async def begin(name):
+            generator = numbers(name)
+            kept.append(generator)
+            await generator.__anext__()
+
+        def others():
+            greenio.await_(begin("other"))
+
+        spawn(others).wait()
+        spawn(lambda: asyncio.run(begin("a"))).wait()
+        print("over")
+        """
+    )[:2] == ["closed a", "over"]
+
+
+def test_failing_tasks_left_behind_are_reported(program):
+    assert program(
+        """
+        async def clumsy():
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                raise ValueError("in the end")
+
+        async def main():
+            task = asyncio.create_task(clumsy())
+            await asyncio.sleep(0)
+
+        def green():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(
+                lambda loop, context: print(repr(context["exception"])))
+            asyncio.run(main())
+
+        spawn(green).wait()
+        """
+    ) == ["ValueError('in the end')", ""]
+
+
+def test_context_variables_go_in_and_do_not_come_out(program):
+    assert program(
+        """
+        variable = contextvars.ContextVar("variable", default="unset")
+
+        async def main():
+            before = variable.get()
+            variable.set("inside")
+            await asyncio.sleep(0)
+            seen = await asyncio.create_task(child())
+            return before, seen
+
+        async def child():
+            return variable.get()
+
+        def green():
+            variable.set("green")
+            return asyncio.run(main()), variable.get()
+
+        print(spawn(green).wait())
+        """
+    ) == ["(('green', 'inside'), 'green')", ""]
+
+
+def test_runs_nest_through_green_code(program):
+    assert program(
+        """
+        log = []
+
+        async def forever(name):
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                log.append(name)
+
+        async def inner():
+            asyncio.create_task(forever("inner"))
+            await asyncio.sleep(0)
+            log.append(len(asyncio.all_tasks()))
+
+        async def outer():
+            asyncio.create_task(forever("outer"))
+            await greenio.run_green(lambda: asyncio.run(inner()))
+            log.append("inner over")
+
+        spawn(lambda: asyncio.run(outer())).wait()
+        print(log)
+        """
+    ) == ["[2, 'inner', 'inner over', 'outer']", ""]
+
+
+def test_all_tasks_shows_the_tasks_of_the_run(program):
+    assert program(
+        """
+        async def main():
+            mine = asyncio.create_task(asyncio.sleep(0))
+            return asyncio.all_tasks() == {mine, asyncio.current_task()}
+
+        def legacy():
+            other = asyncio.get_running_loop().create_task(asyncio.sleep(0.01))
+            return asyncio.run(main()), other in asyncio.all_tasks()
+
+        print(spawn(legacy).wait())
+        """
+    ) == ["(True, True)", ""]
+
+
+def test_what_is_no_coroutine_is_refused(program):
+    assert program(
+        """
+        def legacy():
+            for wrong in (5, print):
+                try:
+                    asyncio.run(wrong)
+                except (TypeError, ValueError) as exc:
+                    print("a coroutine was expected" in str(exc)
+                          or "awaitable is required" in str(exc))
+
+        spawn(legacy).wait()
+        """
+    ) == ["True", "True", ""]
+
+
+# -- ended from outside -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout"])
+def test_ending_the_green_thread_cancels_and_waits(program, how):
+    assert program(
+        f"""
+        log = []
+
+        async def worker(name):
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(0)
+                log.append(name)
+
+        async def main():
+            asyncio.create_task(worker("child"))
+            await worker("main")
+
+        def legacy():
+            try:
+                with greenio.Timeout(0.01 if {how!r} == "timeout" else None):
+                    asyncio.run(main())
+            except BaseException as exc:
+                log.append(type(exc).__name__)
+
+        thread = spawn(legacy)
+        sleep(0.002)
+        if {how!r} == "kill":
+            thread.kill()
+        thread.wait()
+        print(sorted(log[:2]), log[2:])
+        """
+    ) == [
+        f"['child', 'main'] ['{'GreenletExit' if how == 'kill' else 'Timeout'}']",
+        "",
+    ]
+
+
+def test_an_interrupt_ends_the_run_and_the_program(loop):
+    source = HEAD + textwrap.dedent(
+        """
+        async def main():
+            print("ready")
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                print("cleaned up")
+
+        def legacy():
+            asyncio.run(main())
+
+        try:
+            spawn(legacy).wait()
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    program = _fresh.Interrupted("-c", source, until="ready", hub=loop)
+    assert (program.stdout, program.stderr) == (
+        "ready\ninterrupted\ncleaned up\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
+def test_what_ends_the_program_leaves_the_run(program, kind):
+    assert (
+        program(
+            f"""
+        async def main():
+            try:
+                await asyncio.sleep(0)
+                raise {kind}("now")
+            finally:
+                print("finally")
+
+        def legacy():
+            try:
+                asyncio.run(main())
+            except {kind} as exc:
+                print("legacy", exc)
+
+        try:
+            spawn(legacy).wait()
+            sleep(0.01)
+        except {kind} as exc:
+            print("main", exc)
+        sleep(0.01)
+        """
+        )[0]
+        == "finally"
+    )
+
+
+# -- other ways to run a loop -----------------------------------------------------------
+
+
+def test_a_loop_of_ones_own(program):
+    assert program(
+        """
+        async def main(loop):
+            future = loop.create_future()
+            loop.call_later(0.001, future.set_result, "later")
+            return await future, loop.is_running()
+
+        def legacy():
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            assert asyncio.get_event_loop() is loop
+            print(loop.run_until_complete(main(loop)), loop.is_running())
+            print(loop.run_until_complete(loop.create_task(main(loop))))
+            left = loop.create_task(asyncio.sleep(1000))
+            loop.close()
+            asyncio.set_event_loop(None)
+            print(loop.is_closed(), asyncio.get_event_loop() is not loop)
+            try:
+                loop.run_until_complete(asyncio.sleep(0))
+            except RuntimeError as exc:
+                print(exc)
+            sleep(0)
+            print(left.cancelled())
+
+        import warnings
+        warnings.simplefilter("ignore")
+        spawn(legacy).wait()
+        """
+    ) == [
+        "('later', True) False",
+        "('later', True)",
+        "True True",
+        "Event loop is closed",
+        "True",
+        "",
+    ]
+
+
+def test_run_forever_and_stop(program):
+    assert program(
+        """
+        def legacy():
+            loop = asyncio.new_event_loop()
+            count = 0
+
+            def tick():
+                nonlocal count
+                count += 1
+                loop.call_soon(loop.stop if count == 3 else tick)
+
+            loop.call_soon(tick)
+            loop.run_forever()
+            loop.call_soon(loop.stop)
+            try:
+                loop.run_until_complete(asyncio.sleep(1000))
+            except RuntimeError as exc:
+                print(exc)
+            loop.close()
+            return count
+
+        print(spawn(legacy).wait())
+        """
+    ) == ["Event loop stopped before Future completed.", "3", ""]
+
+
+def test_a_loop_runs_once_at_a_time(program):
+    assert program(
+        """
+        def legacy():
+            loop = asyncio.new_event_loop()
+            thread = spawn(loop.run_forever)
+            sleep(0)
+            for call in (lambda: loop.run_until_complete(loop.create_future()),
+                         loop.close):
+                try:
+                    call()
+                except RuntimeError as exc:
+                    print(exc)
+            loop.stop()
+            thread.wait()
+            loop.close()
+
+        spawn(legacy).wait()
+        """
+    ) == ["This event loop is already running", "Cannot close a running event loop", ""]
+
+
+def test_a_loop_in_a_thread_is_fed_from_others(program):
+    assert program(
+        """
+        async def double(x):
+            await asyncio.sleep(0)
+            return 2 * x
+
+        def main():
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever)
+            thread.start()
+            results = [asyncio.run_coroutine_threadsafe(double(n), loop)
+                       for n in range(3)]
+            print([greenio.await_(result) for result in results])
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+        spawn(main).wait()
+        """
+    ) == ["[0, 2, 4]", ""]
+
+
+@pytest.mark.parametrize("arguments", ["{}", "{'loop_factory': make_own}"])
+def test_a_runner(program, arguments):
+    assert program(
+        f"""
+        variable = contextvars.ContextVar("variable", default=0)
+        make_own = asyncio.SelectorEventLoop
+
+        async def count():
+            variable.set(variable.get() + 1)
+            await asyncio.sleep(0)
+            return variable.get()
+
+        def legacy():
+            with asyncio.Runner(**kwargs) as runner:
+                runner.run(count())
+                return runner.run(count()), variable.get()
+
+        kwargs = {arguments}
+        print(spawn(legacy).wait() if {NEEDS_RUNNER} else (2, 0))
+        """
+    ) == ["(2, 0)", ""]
+
+
+def test_a_portal_runs_it_too(program):
+    assert program(
+        """
+        async def inner():
+            asyncio.create_task(asyncio.sleep(1000))
+            await asyncio.sleep(0)
+            return "inner"
+
+        @greenio.portal
+        async def outer():
+            return asyncio.run(inner())
+
+        print(spawn(lambda: greenio.await_(outer())).wait())
+        """
+    ) == ["inner", ""]
+
+
+def test_async_to_sync(program):
+    pytest.importorskip("asgiref")
+    assert program(
+        """
+        from asgiref.sync import async_to_sync, sync_to_async
+        variable = contextvars.ContextVar("variable", default="unset")
+
+        def query(number):
+            sleep(0)
+            variable.set(f"query {number}")
+            return number
+
+        async def view(number):
+            await everybody_came()
+            assert await sync_to_async(query)(number) == number
+            assert await sync_to_async(
+                lambda: async_to_sync(asyncio.sleep)(0, number))() == number
+            return await sync_to_async(query, thread_sensitive=False)(number)
+
+        inside = 0
+        event = asyncio.Event()
+
+        async def everybody_came():
+            global inside
+            inside += 1
+            if inside == 50:
+                event.set()
+            await event.wait()
+
+        def request(number):
+            return async_to_sync(view)(number), variable.get()
+
+        threads = [spawn(request, number) for number in range(50)]
+        results = [thread.wait() for thread in threads]
+        print(results == [(number, f"query {number}") for number in range(50)])
+        """
+    ) == ["True", ""]
+
+
+def test_async_to_sync_raises_and_still_refuses_coroutines(program):
+    pytest.importorskip("asgiref")
+    assert program(
+        """
+        from asgiref.sync import async_to_sync
+
+        async def fails():
+            raise KeyError("no")
+
+        def green():
+            try:
+                async_to_sync(fails)()
+            except KeyError as exc:
+                print(repr(exc))
+
+        async def coroutine():
+            try:
+                async_to_sync(fails)()
+            except RuntimeError as exc:
+                print("You cannot use AsyncToSync" in str(exc))
+
+        spawn(green).wait()
+        greenio.await_(coroutine())
+        """
+    ) == ["KeyError('no')", "True", ""]
+
+
+# -- where it stays what it was -----------------------------------------------------------
+
+
+def test_the_main_program_before_any_hub(program):
+    assert program(
+        """
+        async def main():
+            return type(asyncio.get_running_loop()).__name__
+
+        print("Selector" in asyncio.run(main()))
+        loop = asyncio.new_event_loop()
+        print(type(loop).__module__.split(".")[0], loop.run_until_complete(main()) != "")
+        loop.close()
+        print(asyncio.run(greenio.run_green(lambda: asyncio.run(main()))) != "")
+        """
+    ) == ["True", "asyncio True", "True", ""]
+
+
+def test_attached_to_a_loop(program):
+    assert program(
+        """
+        async def inner(number):
+            asyncio.create_task(asyncio.sleep(1000))
+            await asyncio.sleep(0.001)
+            return number
+
+        async def main():
+            mine = asyncio.create_task(asyncio.sleep(1000))
+            results = await asyncio.gather(*(
+                greenio.run_green(lambda n=n: asyncio.run(inner(n))) for n in range(9)))
+            print(results == list(range(9)), mine.done())
+            coroutine = inner(1)
+            try:
+                asyncio.run(coroutine)
+            except RuntimeError as exc:
+                print(exc)
+            coroutine.close()
+
+        asyncio.run(main())
+        """
+    ) == [
+        "True False",
+        "asyncio.run() cannot be called from a running event loop",
+        "",
+    ]
+
+
+def test_real_threads_have_loops_of_their_own(program):
+    assert program(
+        """
+        async def main():
+            await asyncio.sleep(0)
+            return threading.get_ident(), asyncio.get_running_loop()
+
+        def here():
+            return asyncio.run(main())
+
+        real = greenio.patcher.original("threading")
+
+        def green():
+            (ident, loop) = greenio.tpool.execute(here)
+            return (ident == real.get_ident(), loop is asyncio.get_running_loop(),
+                    type(loop).__name__)
+
+        print(spawn(green).wait()[:2])
+        greenio.tpool.killall()
+        """
+    ) == ["(False, False)", ""]
+
+
+def test_names_imported_before_the_patch(tmp_path):
+    out = _fresh.run(
+        """
+        import asyncio
+        from asyncio import new_event_loop, run
+        import greenio
+        greenio.monkey_patch()
+
+        async def main():
+            await asyncio.sleep(0)
+            return "ran"
+
+        def legacy():
+            loop = new_event_loop()
+            print(run(main()), loop.run_until_complete(main()))
+            loop.close()
+
+        greenio.spawn(legacy).wait()
+        """
+    )
+    assert out == "ran ran\n"
+
+
+def test_under_python_m_greenio(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import asyncio
+            import eventlet
+
+            async def main(number):
+                await asyncio.sleep(0)
+                return number
+
+            pool = eventlet.GreenPool()
+            print(sum(pool.imap(lambda n: asyncio.run(main(n)), range(10))))
+            """
+        )
+    )
+    done = _fresh.python("-m", "greenio", str(script))
+    assert (done.stdout, done.stderr) == ("45\n", "")
+
+
+def test_nothing_is_kept(program):
+    assert program(
+        """
+        async def main():
+            asyncio.create_task(asyncio.sleep(1000))
+            await asyncio.sleep(0)
+
+        def legacy():
+            asyncio.run(main())
+
+        from greenio._core._guest import GuestLoop
+        for _ in range(20):
+            spawn(legacy).wait()
+        gc.collect()
+        print(sum(type(thing) is GuestLoop for thing in gc.get_objects()) < 2)
+        """
+    ) == ["True", ""]
