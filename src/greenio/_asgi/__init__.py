@@ -1,0 +1,1 @@
+"""A WSGI application inside an ASGI one; see `greenio.asgi`."""

@@ -1,0 +1,18 @@
+"""A WSGI application (Flask, Django, ...) inside an ASGI one, one green thread each.
+
+`WSGIMiddleware` makes an ASGI application of a WSGI application, to be mounted in
+FastAPI or Starlette or served by uvicorn, hypercorn or another ASGI server. What the
+WSGI application waits for, in blocking style, it waits for in the server's event loop,
+so the number of requests at a time is not limited by a pool of threads.
+"""
+
+from __future__ import annotations
+
+from ._asgi._middleware import WSGIMiddleware as WSGIMiddleware
+from ._asgi._request import IncompleteResponseError as IncompleteResponseError
+
+__all__ = ["IncompleteResponseError", "WSGIMiddleware"]
+
+for _public in (IncompleteResponseError, WSGIMiddleware):
+    _public.__module__ = __name__
+del _public
