@@ -1,0 +1,211 @@
+"""What the shop does: products with a stock, orders, and what happens to an order.
+
+PostgreSQL has the truth. Redis has copies of products, the queue of orders to be packed
+and, for each order, the stream of its events.
+"""
+
+import contextlib
+import json
+
+import psycopg
+import redis.asyncio
+import settings
+from psycopg_pool import AsyncConnectionPool
+
+TABLES = """
+create table if not exists products (
+    id serial primary key, name text not null, price integer not null,
+    stock integer not null
+);
+create table if not exists orders (
+    id serial primary key, product integer not null references products,
+    quantity integer not null check (quantity > 0), total integer not null,
+    state text not null
+);
+"""
+
+PACKING = f"{settings.PREFIX}:packing"
+
+database = AsyncConnectionPool(settings.DATABASE, min_size=1, max_size=10, open=False)
+# Each client that follows an order has a connection to Redis for itself.
+store = redis.asyncio.Redis.from_url(
+    settings.REDIS, decode_responses=True, max_connections=2000
+)
+stopping = False
+
+
+class NotFoundError(Exception):
+    """There is no such product or order."""
+
+
+class RefusedError(Exception):
+    """It cannot be done as things are."""
+
+
+# -- starting and stopping --------------------------------------------------------------
+
+
+async def start():
+    await database.open()
+    async with transaction() as cursor:
+        await cursor.execute(TABLES)
+
+
+def stop():
+    """Let whoever follows an order or waits for jobs come to an end."""
+    global stopping
+    stopping = True
+
+
+async def close():
+    await database.close()
+    await store.aclose()
+
+
+@contextlib.asynccontextmanager
+async def transaction():
+    try:
+        async with database.connection() as connection, connection.cursor() as cursor:
+            yield cursor
+    except psycopg.IntegrityError as error:
+        raise RefusedError(error.diag.message_primary) from None
+
+
+# -- products ---------------------------------------------------------------------------
+
+
+def product_key(number):
+    return f"{settings.PREFIX}:product:{number}"
+
+
+async def add_product(name, price, stock):
+    async with transaction() as cursor:
+        await cursor.execute(
+            "insert into products (name, price, stock) values (%s, %s, %s) returning id",
+            (name, price, stock),
+        )
+        (number,) = await cursor.fetchone()
+    return {"id": number, "name": name, "price": price, "stock": stock}
+
+
+async def get_product(number):
+    """Return a product, and whether that is a copy."""
+    copy = await store.get(product_key(number))
+    if copy is not None:
+        return json.loads(copy), True
+    async with transaction() as cursor:
+        await cursor.execute(
+            "select id, name, price, stock from products where id = %s", (number,)
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"product {number}")
+    product = dict(zip(("id", "name", "price", "stock"), row, strict=True))
+    await store.set(product_key(number), json.dumps(product), ex=60)
+    return product, False
+
+
+# -- orders -----------------------------------------------------------------------------
+
+
+async def place_order(product, quantity):
+    async with transaction() as cursor:
+        await cursor.execute(
+            "update products set stock = stock - %s where id = %s and stock >= %s"
+            " returning price",
+            (quantity, product, quantity),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise RefusedError(f"no {quantity} of product {product}")
+        total = row[0] * quantity
+        await cursor.execute(
+            "insert into orders (product, quantity, total, state)"
+            " values (%s, %s, %s, 'placed') returning id",
+            (product, quantity, total),
+        )
+        (number,) = await cursor.fetchone()
+    await store.delete(product_key(product))
+    await tell(number, "placed")
+    return {
+        "id": number,
+        "product": product,
+        "quantity": quantity,
+        "total": total,
+        "state": "placed",
+    }
+
+
+async def get_order(number):
+    async with transaction() as cursor:
+        await cursor.execute(
+            "select id, product, quantity, total, state from orders where id = %s",
+            (number,),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"order {number}")
+    return dict(zip(("id", "product", "quantity", "total", "state"), row, strict=True))
+
+
+async def pay_order(number):
+    """Take the money, and have the order packed."""
+    await change_state(number, "placed", "paid")
+    await store.rpush(PACKING, number)
+    return await get_order(number)
+
+
+async def change_state(number, before, after):
+    async with transaction() as cursor:
+        await cursor.execute(
+            "update orders set state = %s where id = %s and state = %s",
+            (after, number, before),
+        )
+        changed = cursor.rowcount
+    if not changed:
+        order = await get_order(number)
+        raise RefusedError(f"order {number} is {order['state']}")
+    await tell(number, after)
+
+
+async def get_report():
+    """Return what was sold, and when the database was busy with finding that out."""
+    async with transaction() as cursor:
+        # The nap stands for tables that are larger than these.
+        await cursor.execute(
+            "select clock_timestamp(), pg_sleep(0.1), count(*), coalesce(sum(total), 0)"
+            " from orders"
+        )
+        begin, _, orders, total = await cursor.fetchone()
+        await cursor.execute("select clock_timestamp()")
+        (end,) = await cursor.fetchone()
+    return {
+        "orders": orders,
+        "total": total,
+        "busy": [begin.timestamp(), end.timestamp()],
+    }
+
+
+# -- events of an order -----------------------------------------------------------------
+
+
+def events_key(number):
+    return f"{settings.PREFIX}:events:{number}"
+
+
+async def tell(number, state):
+    await store.xadd(events_key(number), {"state": state}, maxlen=100)
+
+
+async def follow_order(number):
+    """Yield every event of an order until it is sent; None when nothing happens."""
+    last = "0"
+    while not stopping:
+        answer = await store.xread({events_key(number): last}, block=1000)
+        events = [event for _, entries in answer for event in entries]
+        if not events:
+            yield None
+        for last, event in events:  # noqa: B007 - the next read goes on after it
+            yield event
+            if event["state"] == "sent":
+                return
