@@ -128,7 +128,7 @@ def slow(monkeypatch):
     function.go_on.set()
 
 
-@pytest.mark.parametrize("hub_name", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("loop", ["asyncio"], indirect=True)
 def test_others_run_meanwhile(hub_name, slow):
     looking = greenio.spawn(_dns.getaddrinfo, "slow.test", 7)
     until(lambda: slow.threads)
@@ -139,7 +139,7 @@ def test_others_run_meanwhile(hub_name, slow):
     assert looking.wait() == slow.result
 
 
-@pytest.mark.parametrize("hub_name", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("loop", ["asyncio"], indirect=True)
 def test_killed(hub_name, slow):
     looking = greenio.spawn(_dns.getaddrinfo, "slow.test", 7)
     until(lambda: slow.threads)
