@@ -114,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Ended from outside, it ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     benchmarks = [BENCHMARKS[name] for name in options.only or BENCHMARKS]
-    chosen = [RUNTIMES[name] for name in options.runtimes or RUNTIMES]
+    chosen = (
+        [RUNTIMES[name] for name in options.runtimes]
+        if options.runtimes
+        else [runtime for runtime in RUNTIMES.values() if not runtime.on_request]
+    )
     missing = {runtime.name: runtime.missing() for runtime in chosen}
     missing = {name: modules for name, modules in missing.items() if modules}
     runtimes = [runtime for runtime in chosen if runtime.name not in missing]

@@ -63,11 +63,13 @@ class Runtime:
         name: What the table and `--runtimes` call it.
         kind: Which form of a benchmark it runs.
         requires: The modules that must be installed.
+        on_request: Whether it runs only where `--runtimes` names it.
     """
 
     name: str
     kind: Kind
     requires: tuple[str, ...] = ()
+    on_request: bool = False
 
     def missing(self) -> list[str]:
         """Return the modules that this runtime needs and that are not installed."""
@@ -81,6 +83,13 @@ RUNTIMES = {
     for runtime in (
         Runtime("greenio-asyncio", Kind.GREEN, ("greenio", "greenlet")),
         Runtime("greenio-uvloop", Kind.GREEN, ("greenio", "greenlet", "uvloop")),
+        Runtime("greenio-asyncio-hidden", Kind.GREEN, ("greenio",), on_request=True),
+        Runtime(
+            "greenio-uvloop-hidden",
+            Kind.GREEN,
+            ("greenio", "uvloop"),
+            on_request=True,
+        ),
         Runtime("eventlet", Kind.GREEN, ("eventlet",)),
         Runtime("gevent", Kind.GREEN, ("gevent",)),
         Runtime("asyncio", Kind.COROUTINE),
@@ -109,13 +118,14 @@ def run_coroutine(name: str, coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
 
-def _load_greenio(hub: str) -> Green:
+def _load_greenio(hub: str, *, hidden: bool = False) -> Green:
     import greenio
     import greenio.event
     import greenio.hubs
     import greenio.queue
 
     greenio.hubs.use_hub(hub)
+    greenio.hide_loop(hidden)
     return Green(
         spawn=greenio.spawn,
         wait=greenio.GreenThread.wait,
@@ -182,6 +192,8 @@ def _load_gevent() -> Green:
 _LOADERS: dict[str, Callable[[], Green]] = {
     "greenio-asyncio": lambda: _load_greenio("asyncio"),
     "greenio-uvloop": lambda: _load_greenio("uvloop"),
+    "greenio-asyncio-hidden": lambda: _load_greenio("asyncio", hidden=True),
+    "greenio-uvloop-hidden": lambda: _load_greenio("uvloop", hidden=True),
     "eventlet": _load_eventlet,
     "gevent": _load_gevent,
 }

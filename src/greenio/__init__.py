@@ -35,6 +35,8 @@ from ._core._timeout import Timeout as Timeout
 from ._core._timeout import is_timeout as is_timeout
 from ._core._timeout import with_timeout as with_timeout
 from ._core._timeout import wrap_is_timeout as wrap_is_timeout
+from ._core._visibility import hide_loop as hide_loop
+from ._core._visibility import loop_hidden as loop_hidden
 from ._core._wrappers import as_async as as_async
 from ._core._wrappers import as_sync as as_sync
 from ._core._wrappers import async_context as async_context
@@ -136,6 +138,7 @@ __all__ = [
     "from_thread",
     "getcurrent",
     "has_portal",
+    "hide_loop",
     "import_patched",
     "install_as_eventlet",
     "is_timeout",
@@ -143,6 +146,7 @@ __all__ = [
     "joinall",
     "kill",
     "listen",
+    "loop_hidden",
     "monkey_patch",
     "portal",
     "portal_task_factory",

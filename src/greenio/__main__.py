@@ -29,6 +29,7 @@ is made green, and `import eventlet` means greenio.
 
 options:
   --hub NAME    the event loop: asyncio (the default) or uvloop
+  --hide-loop   let green threads see no running event loop
   --no-patch    leave the standard library as it is
   -m module     run a module instead of a script
   --version     print the version and exit
@@ -46,6 +47,7 @@ class _Program:
     def __init__(self) -> None:
         self.hub: str | None = None
         self.patch = True
+        self.hide_loop = False
         self.module: str | None = None
         self.script: str | None = None
         self.arguments: list[str] = []
@@ -71,6 +73,8 @@ def _parse(arguments: list[str]) -> _Program:
             program.hub = value
         elif argument == "--no-patch":
             program.patch = False
+        elif argument == "--hide-loop":
+            program.hide_loop = True
         elif argument == "-m":
             if not rest:
                 raise _UsageError("-m takes the name of a module")
@@ -289,8 +293,10 @@ def main() -> None:
         _fail(f"python -m greenio: {exc}\n\n{_USAGE.rstrip()}")
 
     from ._alias import install_as_eventlet
+    from ._core._current import HIDE_VARIABLE
     from ._core._errors import HubError
     from ._core._loops import ENVIRONMENT_VARIABLE
+    from ._core._visibility import hide_loop
     from .hubs import use_hub
     from .patcher import monkey_patch
 
@@ -301,6 +307,9 @@ def main() -> None:
     if program.hub is not None:
         # For the threads and the processes that the program starts.
         os.environ[ENVIRONMENT_VARIABLE] = program.hub
+    if program.hide_loop:
+        hide_loop()
+        os.environ[HIDE_VARIABLE] = "1"
     install_as_eventlet()
     if program.patch:
         monkey_patch()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
+from ._core._hiding import running_loop
 from ._core._originals import monotonic
 from ._core._waiters import (
     TIMED_OUT,
@@ -492,7 +492,7 @@ class Condition:
 
 def _caller() -> object:
     """Who a lock belongs to: the Task that runs, or else the greenlet."""
-    loop = _get_running_loop()
+    loop = running_loop()
     if loop is not None:
         task = asyncio.current_task(loop)
         if task is not None:

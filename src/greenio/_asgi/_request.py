@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any
@@ -28,6 +27,7 @@ from greenlet import GreenletExit
 
 from .._core._bridge import await_, start_here
 from .._core._greenthread import GreenThread
+from .._core._hiding import running_loop
 from ._body import Body, BodyFile
 from ._environ import Scope, expects_continue, make_environ
 from ._head import Head, make_head
@@ -140,7 +140,7 @@ class Request:
     def _write(self, data: bytes, /) -> None:
         if self._ended:
             raise RuntimeError("write() was called after the end of the request")
-        if _get_running_loop() is not self.loop:
+        if running_loop() is not self.loop:
             raise RuntimeError(
                 "write() was called in another OS thread than the request's; pass the "
                 "data back and write it there"

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 from asyncio import _get_running_loop
 
 from greenlet import getcurrent
 
 from ._ending import NOBODY
 from ._errors import BlockingInLoopError, HubError
+from ._hiding import hidden_hub, running_loop, twin_of
 from ._hub import Hub
 from ._loops import HubSpec, LoopFactory, loop_factory
 from ._originals import in_main_thread, thread_local
@@ -48,6 +50,10 @@ class _ThreadEnd:
 
 _state = _ThreadState()
 
+# Whether green threads see no running loop, where nobody says otherwise.
+HIDE_VARIABLE = "GREENIO_HIDE_LOOP"
+_hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
+
 # Hubs attached to loops, until the loop is closed.
 _attached: dict[asyncio.AbstractEventLoop, Hub] = {}
 
@@ -62,8 +68,8 @@ def get_hub() -> Hub:
         return getcurrent()._hub  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
         pass
-    loop = _get_running_loop()
-    return get_own_hub() if loop is None else _hub_of(loop)
+    loop = running_loop()
+    return _as_chosen(get_own_hub() if loop is None else _hub_of(loop))
 
 
 def existing_hub() -> Hub | None:
@@ -71,10 +77,19 @@ def existing_hub() -> Hub | None:
     hub = getattr(getcurrent(), "_hub", None)
     if hub is not None:
         return hub  # type: ignore[no-any-return]
-    loop = _get_running_loop()
-    if loop is not None:
-        return _attached.get(loop)
-    return own_hub()
+    loop = running_loop()
+    return own_hub() if loop is None else _attached.get(loop)
+
+
+def _as_chosen(hub: Hub) -> Hub:
+    """Return the half of a hub for who is no green thread, to spawn on."""
+    return twin_of(hub) if _hiding and not hub.hides else hub
+
+
+def hide_by_default(hidden: bool) -> None:
+    """Choose whether green threads see no loop that others than these start."""
+    global _hiding  # noqa: PLW0603 - one choice per program
+    _hiding = hidden
 
 
 def hub_to_park_in(what: str) -> Hub | None:
@@ -105,10 +120,13 @@ def hub_to_park_in(what: str) -> Hub | None:
         return parking_hub  # type: ignore[no-any-return]
     loop = _get_running_loop()
     if loop is None:
+        hidden = hidden_hub()
+        if hidden is not None:
+            return hidden
         owned = _state.owned
         if (owned is None or owned.closed) and not in_main_thread():
             return None
-        return get_own_hub()
+        return get_own_hub().mains_hub
     hub = _hub_of(loop)
     # A greenlet that is not ours may park if the loop greenlet waits for it in one of
     # our callbacks. Inside a Task's step it waits somewhere else, and resuming it there
@@ -175,6 +193,7 @@ def get_own_hub() -> Hub:
                 "use_hub() takes a function such as asyncio.new_event_loop"
             )
         hub = _state.owned = Hub(loop, owned=True)
+        hub.mains_hub = _as_chosen(hub)
         _state.guard = _ThreadEnd(hub)
     return hub
 

@@ -20,6 +20,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from . import _current
 from ._greenthread import GreenThread
+from ._hiding import twin_of
 from ._hub import Hub
 from ._originals import finish_threads, in_main_thread
 from ._portal import Orphan, Portal
@@ -40,7 +41,7 @@ def _in_child() -> None:
     others.discard(forker)
     _inherited.append((hubs, others, [_tasks(hub) for hub in hubs]))
     for hub in hubs:
-        _inherited.append((hub.ready, hub.batch))
+        _inherited.extend((half.ready, half.batch) for half in _halves(hub))
         hub.disown()
     for thread in others:
         thread.lose("in the parent process", GreenletExit("it is the parent process's"))
@@ -50,7 +51,8 @@ def _in_child() -> None:
         # What woke the parent's loop would go on doing so.
         signal.set_wakeup_fd(-1)
     if isinstance(forker, GreenThread):
-        hub = forker._hub = _current.get_own_hub()
+        hub = _current.get_own_hub()
+        forker._hub = twin_of(hub) if forker._hub.hides else hub
         forker.parent = hub.loop_greenlet
         forker.link(_leave)
     elif isinstance(forker, Portal):
@@ -60,7 +62,12 @@ def _in_child() -> None:
 def _green_threads(hubs: tuple[Hub, ...]) -> set[GreenThread]:
     # Cheaper than to go through all objects, and leaves their reference counts alone:
     # what is written to has to be copied for the child.
-    return {each for each in gc.get_referrers(*hubs) if isinstance(each, GreenThread)}
+    halves = [half for hub in hubs for half in _halves(hub)]
+    return {each for each in gc.get_referrers(*halves) if isinstance(each, GreenThread)}
+
+
+def _halves(hub: Hub) -> list[Hub]:
+    return [hub] if hub.twin is None else [hub, hub.twin]
 
 
 def _tasks(hub: Hub) -> object:

@@ -13,7 +13,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from ._current import get_hub, hub_to_park_in
 from ._ending import is_the_end
 from ._errors import BlockingInLoopError, HubClosedError
-from ._hub import Hub, Throw
+from ._hiding import hide_while
+from ._hub import Hub, Throw, throw_into
 from ._originals import get_ident, time_sleep
 from ._throwing import exception_from, fresh
 from ._timers import Timer
@@ -61,6 +62,8 @@ class GreenThread(greenlet):
         _init_greenlet(self, _main, hub.loop_greenlet)
         self.gr_context = copy_context()
         self._hub = hub
+        if hub.hides:
+            self.run = hide_while(_main, hub.loop)
         self._call: Any = (func, args, kwargs)
         self._state = _PENDING
         self._watchers: list[Waiter] | None = None
@@ -543,13 +546,13 @@ def sleep(seconds: float = 0) -> None:
                     successor.switch()
                     return
                 batch.appendleft(successor)
-            hub.loop_greenlet.switch()
+            hub.loop_switch()
             return
         # Nobody else is ready: a turn of the loop without the run queue is enough.
         hub.lone = True
         try:
             hub.loop_call_soon(current.switch, context=hub.context)
-            hub.loop_greenlet.switch()
+            hub.loop_switch()
         finally:
             hub.lone = False
         return
@@ -606,9 +609,9 @@ def kill(g: greenlet, *throw_args: Any) -> None:
             raise HubClosedError(repr(g))
     elif not g and isinstance(g, GreenThread):
         g._kill_unstarted(throw_args)
-    elif getattr(current, "_hub", None) is hub and g:
-        hub.wake(current)
-        g.throw(*args)
+    elif g and (here := getattr(current, "_hub", None)) in (hub, hub.twin or hub):
+        here.wake(current)
+        throw_into(g, args)
     else:
         hub.wake(Throw(g, args))
 
@@ -629,7 +632,9 @@ def exc_after(seconds: float, *throw_args: Any) -> Timer:
     """
     check_seconds(seconds, "exc_after")
     current = getcurrent()
-    return Timer(get_hub(), seconds, current.throw, throw_args, local_to=current)
+    return Timer(
+        get_hub(), seconds, throw_into, (current, throw_args), local_to=current
+    )
 
 
 def call_after_global(

@@ -28,7 +28,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from ._bridge import call_either
 from ._current import get_hub, hub_to_park_in
 from ._greenthread import GreenThread, check_callable
-from ._hub import Hub, Throw
+from ._hub import Hub, Throw, throw_into
 from ._originals import get_ident
 from ._timeout import Timeout
 from ._waiters import TaskWaiter, Waiter, mutex, new_waiter
@@ -216,7 +216,7 @@ class GreenGroup:
         else:
             assert self._parent is not None
             assert self._interruption is not None
-            self._parent.throw(self._interruption)
+            throw_into(self._parent, (self._interruption,))
 
     def _take(self, error: BaseException) -> None:
         """Take note of what ended the body or its waiting, and end the children."""

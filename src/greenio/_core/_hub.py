@@ -39,6 +39,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from asyncio import _set_running_loop
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -71,6 +72,14 @@ class Switchable(Protocol):
     def __bool__(self) -> bool: ...
 
 
+def throw_into(target: greenlet, args: tuple[Any, ...]) -> None:
+    """Raise an exception in a parked greenlet; it sees its loop, or not, as ever."""
+    hub = getattr(target, "_hub", None)
+    if hub is not None and hub.twin is not None:
+        _set_running_loop(None if hub.hides else hub.loop)
+    target.throw(*args)
+
+
 class Throw:
     """A run-queue entry that raises an exception in a greenlet.
 
@@ -89,7 +98,7 @@ class Throw:
     def switch(self) -> None:
         target = self._greenlet
         if target:
-            target.throw(*self._args)
+            throw_into(target, self._args)
         elif not target.dead:
             kill_unstarted = getattr(target, "_kill_unstarted", None)
             if kill_unstarted is not None:
@@ -144,8 +153,13 @@ class Hub:
     READ = "read"
     WRITE = "write"
 
+    # Whether its green threads see no running loop; see `_hiding`.
+    hides = False
+
     def __init__(self, loop: asyncio.AbstractEventLoop, *, owned: bool) -> None:
         self.loop = loop
+        # The hub of the same loop for green threads that see it not, if there are any.
+        self.twin: Hub | None = None
         self.owned = owned
         self.closed = False
         self.debug_exceptions = True
@@ -169,13 +183,15 @@ class Hub:
         self._signals = SignalWakeup(loop)
         # The greenlet of the thread that owns an owned hub; it parks like any other.
         self.main: greenlet | None = None
+        # Which of the twins the main greenlet belongs to.
+        self.mains_hub: Hub = self
         self.loop_greenlet: greenlet
         if owned:
             self.main = root = _root()
-            self.loop_greenlet = greenlet(self._run_loop, root)
+            self._set_loop_greenlet(greenlet(self._run_loop, root))
         else:
             # A guess, set right by the first drain: `getcurrent()` may be a portal.
-            self.loop_greenlet = _root()
+            self._set_loop_greenlet(_root())
         all_hubs.add(self)
 
     def __repr__(self) -> str:
@@ -247,8 +263,7 @@ class Hub:
         self.batch = batch
         self.handoffs = HANDOFFS
         try:
-            while batch:
-                batch.popleft().switch()
+            self._run_batch(batch)
         finally:
             self.handoffs = 0
             if batch:
@@ -258,6 +273,10 @@ class Hub:
                     self.schedule_drain()
                 self.ready.extendleft(reversed(batch))
                 batch.clear()
+
+    def _run_batch(self, batch: deque[Switchable]) -> None:
+        while batch:
+            batch.popleft().switch()
 
     def park(self) -> Any:
         """Stop the current greenlet until somebody resumes it.
@@ -271,7 +290,7 @@ class Hub:
             if successor:
                 return successor.switch()
             batch.appendleft(successor)
-        return self.loop_greenlet.switch()
+        return self.loop_switch()
 
     def switch(self) -> Any:
         """Park the current greenlet; whoever resumes it passes the value returned.
@@ -345,7 +364,9 @@ class Hub:
             self._signals.arm()
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
-            main._hub = self  # type: ignore[attr-defined]
+            main._hub = self.mains_hub  # type: ignore[attr-defined]
+            # Left by a hub that hides it; a loop does not start where one is seen.
+            _set_running_loop(None)
             try:
                 self.loop.run_forever()
             except BaseException as exc:
@@ -368,21 +389,28 @@ class Hub:
         closed, so what he was waiting for goes to the next.
         """
         self.closed = True
-        if getattr(self.main, "_hub", None) is self:
-            del self.main._hub
-        self.ready = deque()
-        self.batch = deque()
-        self.handoffs = 0
+        if getattr(self.main, "_hub", None) in (self, self.twin):
+            del self.main._hub  # type: ignore[union-attr]
+        for hub in (self, self.twin):
+            if hub is not None:
+                hub.ready = deque()
+                hub.batch = deque()
+                hub.handoffs = 0
         self.descriptors.abandon()
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""
         children = self.green_threads()
-        self.loop_greenlet = current
+        self._set_loop_greenlet(current)
         self.thread_id = get_ident()
         for child in children:
             if child is not current:
                 child.parent = current
+
+    def _set_loop_greenlet(self, current: greenlet) -> None:
+        self.loop_greenlet = current
+        # How the batch's last one goes back to the loop.
+        self.loop_switch: Callable[[], Any] = current.switch
 
     # -- the end ---------------------------------------------------------------
 
@@ -391,11 +419,12 @@ class Hub:
 
         It asks the garbage collector, so its cost grows with the heap.
         """
+        halves = (self, self.twin or self)
         return [
             candidate
             for candidate in gc.get_objects()
             if issubclass(type(candidate), greenlet)
-            and getattr(candidate, "_hub", None) is self
+            and getattr(candidate, "_hub", None) in halves
             and candidate is not self.main
             and not candidate.dead
         ]
@@ -512,7 +541,7 @@ class Hub:
         ending = asyncio.Task(self._end_loop(), loop=self.loop)
         ending.add_done_callback(finished)
         while not done:
-            self.park()
+            self.mains_hub.park()
 
     def report(self, message: str, error: BaseException | None, **more: Any) -> None:
         """Hand an error that nobody waits for to the loop's exception handler."""

@@ -104,10 +104,6 @@ class PortalHub:
     def lone(self, value: bool) -> None:
         self._hub.lone = value
 
-    @property
-    def loop_greenlet(self) -> PortalHub:
-        return self
-
     def wake(self, target: Any) -> None:
         if target is self._portal:
             target = _Resume(target)
@@ -116,7 +112,7 @@ class PortalHub:
     def park(self) -> Any:
         return self._portal.park()
 
-    switch = park
+    switch = loop_switch = park
 
 
 class Portal(greenlet):

@@ -13,6 +13,7 @@ from ._bridge import call_either, run_green
 from ._current import existing_hub, get_hub
 from ._errors import HubClosedError, HubError
 from ._greenthread import GreenThread, check_callable, kill
+from ._hiding import running_loop
 from ._hub import Hub, all_hubs
 from ._loops import HubSpec, LoopFactory, loop_factory
 from ._originals import get_ident
@@ -52,7 +53,7 @@ def run(
         BaseException: Whatever the function raised.
     """
     check_callable(func, "run")
-    if asyncio._get_running_loop() is not None:
+    if running_loop() is not None:
         raise RuntimeError(
             "greenio.run() makes a loop of its own, and one is running in this thread "
             "already; use `await greenio.run_green(func, ...)` in a coroutine, or call "
@@ -184,7 +185,9 @@ def _only_hub() -> Hub:
     candidates = [
         hub
         for hub in tuple(all_hubs)
-        if hub is not mine and not hub.closed and hub.loop.is_running()
+        if hub not in (mine, mine and mine.twin)
+        and not hub.closed
+        and hub.loop.is_running()
     ]
     if len(candidates) == 1:
         return candidates[0]

@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 
 from ._current import get_hub
 from ._greenthread import check_callable, check_seconds
-from ._hub import DeferredCall, Hub
+from ._hub import DeferredCall, Hub, throw_into
 
 T = TypeVar("T")
 E = TypeVar("E", bound=type)
@@ -148,9 +148,9 @@ class Timeout(BaseException):
         elif target:
             exception = self.exception
             if exception is None or isinstance(exception, bool):
-                target.throw(self)
+                throw_into(target, (self,))
             else:
-                target.throw(exception)
+                throw_into(target, (exception,))
 
     def __enter__(self) -> Timeout:
         if self._state in (_State.EXPIRED, _State.CANCELED):

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -39,6 +38,7 @@ from greenlet import getcurrent, greenlet
 
 from ._current import hub_to_park_in
 from ._errors import HubClosedError
+from ._hiding import running_loop
 from ._hub import Hub
 from ._originals import RLock, allocate_lock, get_ident
 
@@ -142,7 +142,7 @@ class GreenWaiter(Waiter):
                     successor.switch()
                     continue
                 batch.appendleft(successor)
-            hub.loop_greenlet.switch()
+            hub.loop_switch()
         return self.value
 
     def block_for(self, queue: WaitQueue, seconds: float) -> Any:
@@ -224,7 +224,7 @@ class TaskWaiter(Waiter):
             self.value = TIMED_OUT
             return False
         self.value = value
-        if _get_running_loop() is self._loop:
+        if running_loop() is self._loop:
             future.set_result(None)
             return True
         try:

@@ -137,7 +137,7 @@ class GreenSocket(SocketBase):
                     if hub.batch:
                         hub.park()
                     else:
-                        hub.loop_greenlet.switch()
+                        hub.loop_switch()
                     while reader.waiter is current:
                         hub.park()
                 except BaseException:

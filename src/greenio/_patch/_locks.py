@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from asyncio import _get_running_loop
 from typing import Any
 
 from .._core._ending import is_the_end
 from .._core._errors import BlockingInLoopError
+from .._core._hiding import running_loop
 from .._core._originals import get_ident
 from .._core._waiters import (
     TIMED_OUT,
@@ -44,7 +44,7 @@ def _place_of(waiter: Waiter) -> object:
 
 def _is_here(place: object) -> bool:
     """Whether what goes on there needs the loop of this OS thread."""
-    return place == get_ident() or (place is not None and place is _get_running_loop())
+    return place == get_ident() or (place is not None and place is running_loop())
 
 
 def _check_timeout(timeout: float) -> None:

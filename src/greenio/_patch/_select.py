@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-from asyncio import _get_running_loop
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from greenlet import getcurrent
 from .._core._current import existing_hub
 from .._core._descriptors import READ
 from .._core._greenthread import sleep
+from .._core._hiding import running_loop
 from .._core._originals import (
     POLLERR,
     POLLHUP,
@@ -98,7 +98,7 @@ def _is_loops_own() -> bool:
     ``asyncio.SelectorEventLoop(selectors.SelectSelector())`` in a patched program: that
     loop waits in its own selector, for real.
     """
-    loop = _get_running_loop()
+    loop = running_loop()
     selector = getattr(loop, "_selector", None)
     return (
         selector is not None
