@@ -28,6 +28,26 @@ settings.load_profile(
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--loop",
+        choices=LOOPS,
+        help="run what is tested on each kind of loop on this one only",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    chosen = config.getoption("--loop")
+    if chosen is None:
+        return
+    kept, others = [], []
+    for item in items:
+        loop = item.callspec.params.get("loop") if hasattr(item, "callspec") else None
+        (kept if loop in (None, chosen) else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = kept
+
+
 def pytest_configure():
     """Have the programs that tests start and interrupt notice it.
 
