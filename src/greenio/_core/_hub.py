@@ -389,7 +389,7 @@ class Hub:
         closed, so what he was waiting for goes to the next.
         """
         self.closed = True
-        if getattr(self.main, "_hub", None) in (self, self.twin):
+        if hasattr(self.main, "_hub"):
             del self.main._hub  # type: ignore[union-attr]
         for hub in (self, self.twin):
             if hub is not None:
