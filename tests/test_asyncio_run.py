@@ -293,6 +293,65 @@ def test_ending_the_green_thread_cancels_and_waits(program, how):
     ]
 
 
+def test_its_coroutines_take_their_runner_for_their_thread(program):
+    """`threading.get_ident`, `current_thread` and `local` are those of the green thread."""
+    assert program(
+        """
+        import threading
+        local = threading.local()
+
+        async def main(n):
+            async def child():
+                await asyncio.sleep(0)
+                return threading.get_ident(), threading.current_thread(), local.value
+            assert local.value == n
+            local.value += 1000
+            return await asyncio.create_task(child())
+
+        def legacy(n):
+            local.value = n
+            seen = asyncio.run(main(n))
+            assert seen == (threading.get_ident(), threading.current_thread(), n + 1000)
+            assert local.value == n + 1000
+            return seen[0]
+
+        threads = [spawn(legacy, n) for n in range(5)]
+        print(len({thread.wait() for thread in threads}))
+        legacy(7)
+        assert threading.current_thread() is threading.main_thread()
+        """
+    ) == ["5", ""]
+
+
+def test_uvloop_run(program):
+    pytest.importorskip("uvloop")
+    assert program(
+        """
+        import uvloop
+        from uvloop import run
+
+        async def main(x):
+            await asyncio.sleep(0.01)
+            return 2 * x
+
+        print([t.wait() for t in [spawn(lambda n=n: run(main(n))) for n in range(3)]])
+        print(uvloop.run(main(5)))
+
+        async def inside():
+            try:
+                uvloop.run(main(5))
+            except RuntimeError as exc:
+                return "cannot be called from a running event loop" in str(exc)
+            finally:
+                pass
+
+        import warnings
+        warnings.simplefilter("ignore")
+        print(uvloop.run(inside()))
+        """
+    ) == ["[0, 2, 4]", "10", "True", ""]
+
+
 def test_an_interrupt_ends_the_run_and_the_program(loop):
     source = HEAD + textwrap.dedent(
         """

@@ -15,8 +15,10 @@ import asyncio
 import atexit
 import os
 from asyncio import _get_running_loop
+from contextvars import ContextVar
+from typing import Any
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from ._ending import NOBODY
 from ._errors import BlockingInLoopError, HubError
@@ -54,6 +56,10 @@ _state = _ThreadState()
 HIDE_VARIABLE = "GREENIO_HIDE_LOOP"
 _hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
 
+# The loop that green code made for itself, in the contexts of what runs on it; see
+# `_guest`.
+guest_loop: ContextVar[Any] = ContextVar("greenio.guest_loop", default=None)
+
 # Hubs attached to loops, until the loop is closed.
 _attached: dict[asyncio.AbstractEventLoop, Hub] = {}
 
@@ -70,6 +76,22 @@ def get_hub() -> Hub:
         pass
     loop = running_loop()
     return _as_chosen(get_own_hub() if loop is None else _hub_of(loop))
+
+
+def acting_greenlet() -> greenlet:
+    """Return the greenlet that the caller takes for its thread.
+
+    It is the current one; in coroutines that a green thread runs by `asyncio.run`, that
+    green thread.
+    """
+    current = getcurrent()
+    if not hasattr(current, "_hub"):
+        guest = guest_loop.get()
+        while guest is not None:
+            if guest.runner is not None:
+                return guest.runner  # type: ignore[no-any-return]
+            guest = guest.host
+    return current
 
 
 def existing_hub() -> Hub | None:

@@ -6,7 +6,7 @@ would stand still while it ran. So green code that makes an event loop gets a
 of the loop that runs, its `run_until_complete` waits like any other green call, and what
 was made on it is ended by it, and by nobody else:
 
-* Whatever runs on behalf of a guest has it in its context, the variable `_current`;
+* Whatever runs on behalf of a guest has it in its context, the variable `guest_loop`;
   tasks that it starts inherit that. So the tasks of a guest are found among all tasks.
 * An asynchronous generator is told of when it is first iterated, and belongs to the
   guest that the context then names.
@@ -23,16 +23,15 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from ._bridge import await_
-from ._current import get_hub
+from ._current import get_hub, guest_loop
 from ._portal import Portal
 
-_current: ContextVar[GuestLoop | None] = ContextVar("greenio.guest_loop", default=None)
 _all_tasks = asyncio.all_tasks
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], Any]
@@ -49,9 +48,9 @@ def in_green_code() -> bool:
 
 def current_guest() -> GuestLoop | None:
     """Return the open guest loop that the caller runs on behalf of."""
-    guest = _current.get()
+    guest: GuestLoop | None = guest_loop.get()
     while guest is not None and guest.is_closed():
-        guest = guest._host
+        guest = guest.host
     return guest
 
 
@@ -67,10 +66,12 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._outer = get_hub().loop
-        self._host = _current.get()
+        self.host: GuestLoop | None = guest_loop.get()
         self._closed = False
         # Completed by stop(), while something runs.
         self._stop: asyncio.Future[None] | None = None
+        # Who runs it, meanwhile.
+        self.runner: greenlet | None = None
         self._stopping = False
         self._debug: bool | None = None
         self._task_factory: Any = None
@@ -136,13 +137,14 @@ class GuestLoop(_Base):  # type: ignore[misc]
     def _run(self, future: asyncio.Future[Any] | None, own: bool) -> None:
         watch_generators()
         self._stop = stop = self._outer.create_future()
+        self.runner = getcurrent()
         if self._stopping:
             self._stopping = False
             self._outer.call_soon(_complete, stop)
         try:
             await_(_first(stop, future, own))
         finally:
-            self._stop = None
+            self._stop = self.runner = None
 
     def stop(self) -> None:
         """Let `run_forever` or `run_until_complete` return."""
@@ -189,18 +191,18 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
     def _owns(self, task: asyncio.Task[Any]) -> bool:
         context = _context_of(task)
-        guest = None if context is None else context.get(_current)
+        guest = None if context is None else context.get(guest_loop)
         while guest is not None:
             if guest is self:
                 return True
-            guest = guest._host
+            guest = guest.host
         return False
 
     def _context(self, context: Context | None) -> Context:
         if context is None:
             context = copy_context()
         try:
-            context.run(_current.set, self)
+            context.run(guest_loop.set, self)
         except RuntimeError:
             # It is in use: what runs in it belongs to whom it belonged to before.
             pass

@@ -137,14 +137,16 @@ def running_loop() -> Any:
 def hide_while(run: Callable[[], None], loop: AbstractEventLoop) -> Callable[[], None]:
     """Return a green thread's body that does not see the loop."""
 
-    def hidden() -> None:
+    def unseeing() -> None:
         _set_running_loop(None)
         try:
             run()
         finally:
             # Next runs the parent. That is the loop greenlet, or, where the interpreter
-            # takes a forgotten green thread apart, whoever runs now.
+            # takes a forgotten green thread apart, whoever runs now, if need be
+            # without any loop.
             hub = getattr(getcurrent().parent, "_hub", None)
-            _set_running_loop(None if hub is not None and hub.hides else loop)
+            hidden = hub is not None and hub.hides
+            _set_running_loop(loop if loop.is_running() and not hidden else None)
 
-    return hidden
+    return unseeing

@@ -2,8 +2,9 @@
 
 A green thread has its own, and so has a portal: what runs in it may wait in the middle
 of using a connection that is kept there, and others must not find it meanwhile.
+Coroutines that a green thread runs by `asyncio.run` share that green thread's.
 Everything else that runs in an OS thread (its main greenlet, the loop's callbacks,
-coroutines) shares that thread's, as without greenio.
+other coroutines) shares that thread's, as without greenio.
 
 Namespaces are found by the green thread's id. A weak reference to it takes its
 namespace away again, before another could have the same id; and all of them go with the
@@ -17,6 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from ._current import acting_greenlet
 from ._greenthread import GreenThread
 from ._originals import thread_local
 from ._portal import Portal
@@ -114,7 +116,7 @@ _state_of = local.__dict__["_local__state"].__get__
 def _namespace(self: local, *, initialize: bool = True) -> Namespace:
     """The caller's attributes of a `local`, made at need."""
     state: _State = _state_of(self)
-    current = getcurrent()
+    current = acting_greenlet()
     if isinstance(current, (GreenThread, Portal)):
         key = id(current)
         green, threads = state.green, state.threads

@@ -9,6 +9,7 @@ class or by a `loop_factory`, run in green code as `_nested_loops` has it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 from asyncio import events, runners, tasks
 from collections.abc import Callable
@@ -120,6 +121,20 @@ def make_runs_green(replaced: Any) -> None:
     namespace["signal"] = _View(signal, getsignal=_handler)
     for name in ("asgiref.sync", "asgiref.local"):
         when_imported(name, _patch_asgiref)
+    when_imported("uvloop", lambda uvloop: _patch_uvloop(uvloop, replaced))
+
+
+def _patch_uvloop(module: ModuleType, replaced: Any) -> None:
+    run_on_uvloop = module.run
+
+    @functools.wraps(run_on_uvloop)
+    def run(main: Any, *, debug: bool | None = None, **options: Any) -> Any:
+        if options or not in_green_code():
+            return run_on_uvloop(main, debug=debug, **options)
+        # Like asyncio.run, on the loop that runs already, whichever it is.
+        return asyncio.run(main, debug=debug)
+
+    replaced.update(vars(module), {"run": run})
 
 
 def _get_asgiref_loop() -> asyncio.AbstractEventLoop:

@@ -14,10 +14,10 @@ from .._core import _originals
 from .._core._originals import RLock
 from .._net._ssl import make_contexts_follow
 from ._asyncio_run import make_runs_green
-from ._django import let_green_threads_use_django
 from ._executors import let_coroutines_end_executors
 from ._existing import Replaced, renew
 from ._green_forms import GREEN_FORMS
+from ._libraries import tell_libraries
 from ._plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
 from ._psycopg import make_psycopg_green
 from ._views import isolate_asyncio, make_views
@@ -122,7 +122,7 @@ def _patch_threads() -> None:
     _patch_multiprocessing()
     let_coroutines_end_executors()
     # Its connections are kept in a `threading.local`.
-    let_green_threads_use_django()
+    tell_libraries()
     # A worker that ends with its loop has not failed.
     logging.getLogger("concurrent.futures").addFilter(_is_not_a_kill)
 

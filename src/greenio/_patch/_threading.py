@@ -13,8 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from greenlet import getcurrent
-
+from .._core._current import acting_greenlet
 from .._core._greenthread import GreenThread
 from .._core._local import local
 from . import _threads
@@ -109,7 +108,7 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
     def current_thread() -> Any:
         """Return the Thread object of whoever calls."""
         active = namespace["_active"]
-        current = getcurrent()
+        current = acting_greenlet()
         ident = _threads.get_ident(current)
         thread = active.get(ident)
         if thread is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._core import _originals
-from .._core._current import cannot_wait, existing_hub, get_hub
+from .._core._current import acting_greenlet, cannot_wait, existing_hub, get_hub
 from .._core._errors import BlockingInLoopError
 from .._core._greenthread import GreenThread
 from .._core._hub import Throw
@@ -36,13 +36,13 @@ _idents = itertools.count(1 << 40)
 def get_ident(gr: greenlet | None = None) -> int:
     """Return the number of the current thread.
 
-    A green thread has one of its own. Everything else that runs in an OS thread has
-    that thread's.
+    A green thread has one of its own, which is also that of the coroutines it runs by
+    `asyncio.run`. Everything else that runs in an OS thread has that thread's.
 
     Args:
         gr: Whose number to return, instead of the current one's.
     """
-    current = getcurrent() if gr is None else gr
+    current = acting_greenlet() if gr is None else gr
     if isinstance(current, GreenThread):
         try:
             return current._thread_ident  # type: ignore[attr-defined, no-any-return]
