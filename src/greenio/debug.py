@@ -1,4 +1,4 @@
-"""Looking into a running hub, and switches for tracking mistakes down."""
+"""Looking into a running program, and switches for tracking mistakes down."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ import traceback
 
 from greenlet import getcurrent, greenlet
 
+from . import tpool
 from ._core._current import get_hub
 from ._core._descriptors import set_prevent_multiple_waiters
+from ._debug import _hub_state
+from ._debug._alarm import detect_blocking
+from ._debug._monitor import Blocking as Blocking
+from ._debug._monitor import monitor as monitor
+from ._debug._run_info import format_run_info as format_run_info
+from ._debug._spew import Spew as Spew
+from ._debug._spew import spew as spew
+from ._debug._spew import unspew as unspew
 
 __all__ = [
+    "Blocking",
+    "Spew",
+    "format_asyncio_info",
     "format_hub_listeners",
+    "format_hub_timers",
+    "format_run_info",
     "format_threads_info",
+    "hub_blocking_detection",
     "hub_exceptions",
+    "hub_listener_stacks",
     "hub_prevent_multiple_readers",
+    "hub_timer_stacks",
+    "monitor",
+    "spew",
+    "tpool_exceptions",
+    "unspew",
 ]
 
 
@@ -36,20 +57,71 @@ def hub_exceptions(state: bool = True) -> None:
     get_hub().debug_exceptions = state
 
 
+def tpool_exceptions(state: bool = False) -> None:
+    """Choose whether `greenio.tpool` prints what is raised in its threads.
+
+    It is raised in the caller in any case.
+
+    Args:
+        state: True prints it too, to ``sys.stderr``.
+    """
+    tpool.QUIET = not state
+
+
+def hub_blocking_detection(state: bool = False, resolution: float = 1) -> None:
+    """Choose whether code that blocks the current loop is interrupted.
+
+    It gets a RuntimeError that tells where it was: a means for development, which lets
+    no blocking call pass. `monitor` only reports. It uses SIGALRM, so it is for the main
+    thread.
+
+    Args:
+        state: True begins it, False ends it.
+        resolution: How long the loop may be kept from going on, in seconds.
+
+    Raises:
+        ValueError: Called in another OS thread than the main one, or `resolution` is
+            not positive.
+    """
+    detect_blocking(state, resolution)
+
+
+def hub_listener_stacks(state: bool = False) -> None:
+    """Choose whether `format_hub_listeners` shows where each waits."""
+    _hub_state.show_listener_stacks(state)
+
+
+def hub_timer_stacks(state: bool = False) -> None:
+    """Choose whether timers made from now on remember where they were made.
+
+    `format_hub_timers` shows it.
+    """
+    _hub_state.note_timer_stacks(state)
+
+
 def format_hub_listeners() -> str:
     """Return a text that lists who waits on which descriptor of the current hub."""
-    hub = get_hub()
-    lines = ["READERS:"]
-    lines += [f"  {listener!r}" for listener in hub.get_readers()]
-    lines.append("WRITERS:")
-    lines += [f"  {listener!r}" for listener in hub.get_writers()]
-    return "\n".join(lines)
+    return "\n".join(_hub_state.describe_listeners())
+
+
+def format_hub_timers() -> str:
+    """Return a text that lists the timers of the current hub, the next one first.
+
+    These are the calls that `spawn_after`, `exc_after` and the hub's `schedule_call_...`
+    are to make. Green threads that sleep are in `format_run_info`.
+    """
+    return "\n".join(_hub_state.describe_timers())
 
 
 def format_threads_info() -> str:
     """Return a text with every green thread of the current hub and its stack."""
     threads = get_hub().green_threads()
     return "\n".join(f"{thread!r}\n{_stack(thread)}" for thread in threads)
+
+
+def format_asyncio_info() -> str:
+    """Return what `format_run_info` does, which has asyncio's tasks too."""
+    return format_run_info()
 
 
 def _stack(thread: greenlet) -> str:

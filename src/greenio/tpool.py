@@ -13,6 +13,7 @@ they are needed.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
@@ -36,6 +37,9 @@ T = TypeVar("T")
 DEFAULT_SIZE = 20
 # How long `killall` waits for calls that are being made.
 KILL_TIMEOUT = 5.0
+# Whether what is raised in a thread is only raised in the caller, and not printed too; see
+# `greenio.debug.tpool_exceptions`.
+QUIET = True
 
 
 class _Job:
@@ -60,6 +64,8 @@ class _Job:
         try:
             self.result = self._context.run(func, *args, **kwargs)
         except BaseException as exc:  # noqa: BLE001 - it goes to the caller
+            if not QUIET:
+                traceback.print_exc()
             self.error = exc
         with mutex:
             if not self._waiter.done:

@@ -30,9 +30,8 @@ from greenlet import getcurrent, greenlet
 
 from ._bridge import await_
 from ._current import get_hub, guest_loop
+from ._originals import all_tasks as _all_tasks
 from ._portal import Portal
-
-_all_tasks = asyncio.all_tasks
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], Any]
 

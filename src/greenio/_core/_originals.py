@@ -11,6 +11,7 @@ from __future__ import annotations
 import _queue
 import _socket
 import _thread
+import asyncio
 import os
 import select
 import socket
@@ -28,6 +29,9 @@ QueueEmpty = _queue.Empty
 start_new_thread = _thread.start_new_thread
 Thread = threading.Thread
 main_thread = threading.main_thread
+
+# Tasks.
+all_tasks = asyncio.all_tasks
 
 # Clocks.
 monotonic = time.monotonic

@@ -26,7 +26,18 @@ class Timer:
         local_to: A greenlet; the call is dropped if it has ended by then.
     """
 
-    __slots__ = ("_call", "_context", "_handle", "_hub", "_local_to", "called")
+    __slots__ = (
+        "_call",
+        "_context",
+        "_handle",
+        "_hub",
+        "_local_to",
+        "called",
+        "made_at",
+    )
+
+    # Where it was made; set while `greenio.debug.hub_timer_stacks` is on.
+    made_at: str
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""What `greenio.debug` is made of."""
