@@ -22,6 +22,7 @@ from .._core._greenthread import GreenThread, sleep
 from .._core._group import GreenGroup
 
 _PACKAGE = str(Path(__file__).parents[1])
+STANDARD_LIBRARY = Path(asyncio.__file__).parents[1]
 
 # What is at the end of a stack: a description, and who is waited for, if that is known.
 Wait = tuple[str, list[Any]]
@@ -166,11 +167,20 @@ def _function_of(thread: GreenThread, running: FrameType | None) -> str:
     if call is not None:
         return title_of(call[0])
     frames = stack_of(running or thread.gr_frame)
-    # The first frame is the body of every green thread.
-    theirs = users_frames(frames) or [
-        frame for frame in frames[1:] if frame.f_code is not call_either.__code__
-    ]
-    return theirs[0].f_code.co_name if theirs else "a function that runs"
+    users = users_frames(frames)
+    # What `threading` and `contextlib` put around a function says nothing; nor does the
+    # first frame, the body of every green thread.
+    for frame in (
+        *(frame for frame in users if not _is_standard(frame)),
+        *users,
+        *(frame for frame in frames[1:] if frame.f_code is not call_either.__code__),
+    ):
+        return frame.f_code.co_name
+    return "a function that runs"
+
+
+def _is_standard(frame: FrameType) -> bool:
+    return Path(frame.f_code.co_filename).parent == STANDARD_LIBRARY
 
 
 _KNOWN: dict[CodeType, Callable[[dict[str, Any]], Wait]] = {

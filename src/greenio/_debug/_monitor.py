@@ -22,7 +22,23 @@ from .._core._current import get_hub
 from .._core._greenthread import GreenThread
 from .._core._hub import Hub
 from .._core._originals import allocate_lock, monotonic, start_new_thread
-from ._frames import green_title, lines, stack_of, title_of, users_frames
+from ._frames import (
+    STANDARD_LIBRARY,
+    green_title,
+    is_ours,
+    lines,
+    stack_of,
+    title_of,
+    users_frames,
+)
+
+_SELECTORS = str(STANDARD_LIBRARY / "selectors.py")
+# Where the innermost frame is while a loop waits, or sees to itself.
+_LOOPS = (
+    _SELECTORS,
+    asyncio.base_events.__file__,
+    asyncio.runners.__file__,
+)
 
 _log = logging.getLogger("greenio.debug")
 
@@ -136,8 +152,9 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         if sign.acquire(timeout=self._max):
             return
         frame = self._frame()
-        if frame is None or not self._hub.loop.is_running():
-            # It has ended; a hub's own loop goes on when it is needed again.
+        if frame is None or _is_loops_own(frame) or not self._hub.loop.is_running():
+            # The loop itself is late, or it has ended; a hub's own loop goes on when it
+            # is needed again.
             return
         who = self._who(frame)
         stack = "\n".join(lines(_shown(frame)))
@@ -152,7 +169,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         if self._closed.locked():
             try:
                 self._report(blocking)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the report is somebody else's
                 _log.exception("%r failed to report: %s", self._report, blocking)
 
     def _frame(self) -> FrameType | None:
@@ -164,11 +181,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         uvloop does so in C, where it cannot be seen; it gets woken to give its sign.
         """
         frame = self._frame()
-        return (
-            frame is not None
-            and frame.f_code.co_name == "select"
-            and frame.f_code.co_filename.endswith("selectors.py")
-        )
+        return frame is not None and frame.f_code.co_filename == _SELECTORS
 
     def _who(self, frame: FrameType) -> str:
         hub = self._hub
@@ -192,6 +205,13 @@ def _green_threads(hub: Hub) -> list[GreenThread]:
         and isinstance(thing, GreenThread)
         and getattr(thing, "_hub", None) in halves
     ]
+
+
+def _is_loops_own(frame: FrameType) -> bool:
+    """Whether the innermost frame is one of a loop that runs nobody's code now."""
+    return frame.f_code.co_filename in _LOOPS or (
+        is_ours(frame) and frame.f_code.co_name == "run_forever"
+    )
 
 
 def _shown(frame: FrameType) -> list[FrameType]:

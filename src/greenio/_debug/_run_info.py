@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from ._frames import (
 )
 
 _INDENT = "  "
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 @dataclass
@@ -47,6 +49,10 @@ class _Entry:
     awaits: list[Any] = field(default_factory=list)
     children: list[_Entry] = field(default_factory=list)
 
+    def likeness(self) -> tuple[str, tuple[str, ...]]:
+        """What entries have in common that differ only in which objects they are of."""
+        return _ADDRESS.sub("", self.state), self.stack
+
     def describe(self, depth: int = 0) -> Iterator[str]:
         margin = _INDENT * depth
         yield f"{margin}{self.title}: {self.state}"
@@ -56,18 +62,16 @@ class _Entry:
 
 def _describe_all(entries: list[_Entry], depth: int) -> Iterator[str]:
     """Describe entries; of those that are alike, one."""
-    shown: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    alike = Counter(entry.likeness() for entry in entries if not entry.children)
     for entry in entries:
-        shown[entry.state, entry.stack] += not entry.children
-    for entry in entries:
-        likeness = (entry.state, entry.stack)
-        if entry.children:
-            yield from entry.describe(depth)
-        elif shown[likeness]:
-            yield from entry.describe(depth)
-            if shown[likeness] > 1:
-                yield f"{_INDENT * (depth + 2)}({shown[likeness] - 1} more like this)"
-            shown[likeness] = 0
+        more = 0
+        if not entry.children:
+            more = alike.pop(entry.likeness(), 0) - 1
+            if more < 0:
+                continue
+        yield from entry.describe(depth)
+        if more:
+            yield f"{_INDENT * (depth + 2)}({more} more like this)"
 
 
 class _Picture:
