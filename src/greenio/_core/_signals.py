@@ -68,7 +68,11 @@ class SignalWakeup:
             ours = writer.fileno()
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, ours):
-                signal.set_wakeup_fd(current)
+                try:
+                    signal.set_wakeup_fd(current)
+                except OSError:
+                    # Closed by now, with the loop that it was for.
+                    pass
         reader.close()
         writer.close()
 

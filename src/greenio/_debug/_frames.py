@@ -64,6 +64,15 @@ def users_frames(frames: Iterable[FrameType]) -> list[FrameType]:
     return [frame for frame in frames if not is_ours(frame)]
 
 
+def above_the_loop(frames: list[FrameType]) -> list[FrameType]:
+    """Leave out greenio's own frames, and what of asyncio runs a callback or task."""
+    for place, frame in enumerate(frames):
+        if frame.f_code is asyncio.Handle._run.__code__:
+            frames = frames[place + 1 :]
+            break
+    return users_frames(frames)
+
+
 def lines(frames: Iterable[FrameType]) -> Iterator[str]:
     """Describe frames as tracebacks do, outermost first."""
     for frame in frames:

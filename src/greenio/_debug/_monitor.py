@@ -24,12 +24,12 @@ from .._core._hub import Hub
 from .._core._originals import allocate_lock, monotonic, start_new_thread
 from ._frames import (
     STANDARD_LIBRARY,
+    above_the_loop,
     green_title,
     is_ours,
     lines,
     stack_of,
     title_of,
-    users_frames,
 )
 
 _SELECTORS = str(STANDARD_LIBRARY / "selectors.py")
@@ -215,9 +215,5 @@ def _is_loops_own(frame: FrameType) -> bool:
 
 
 def _shown(frame: FrameType) -> list[FrameType]:
-    """The frames that say something: without greenio's, and without those of the loop."""
     frames = stack_of(frame)
-    for place, entry in enumerate(frames):
-        if entry.f_code is asyncio.Handle._run.__code__:
-            frames = frames[place + 1 :] or frames
-    return users_frames(frames) or frames
+    return above_the_loop(frames) or frames

@@ -25,6 +25,7 @@ from .._core._hub import Hub, all_hubs
 from .._core._originals import all_tasks, get_ident
 from .._core._portal import Portal
 from ._frames import (
+    above_the_loop,
     coroutine_stack,
     is_ours,
     lines,
@@ -180,7 +181,7 @@ class _Picture:
         users = users_frames(frames)
         running = self._running_task() is task
         if running:
-            users = users_frames(_running_frames(self._hub))
+            users = above_the_loop(_running_frames(self._hub))
         stack = tuple(lines(users))
         if running:
             return _Entry(title, "running", stack)
