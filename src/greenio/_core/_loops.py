@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from ._errors import HubError
+from ._originals import in_main_thread
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 HubSpec: TypeAlias = "str | LoopFactory | ModuleType | None"
@@ -44,6 +47,25 @@ def _uvloop_factory() -> LoopFactory:
     return factory
 
 
+@contextmanager
+def _wakeup_fd_lifted() -> Iterator[None]:
+    """Put the wake-up descriptor of signals aside, and back if it is still open.
+
+    uvloop would do that and fail where the loop that it is for has been closed meanwhile.
+    """
+    if not in_main_thread():
+        yield
+        return
+    descriptor = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        try:
+            signal.set_wakeup_fd(descriptor)
+        except OSError:
+            signal.set_wakeup_fd(-1)
+
+
 @functools.cache
 def _loop_class(base: Any) -> Any:
     class Loop(base):  # type: ignore[misc]
@@ -66,7 +88,8 @@ def _loop_class(base: Any) -> Any:
                 super().call_exception_handler(context)
 
         def run_forever(self) -> None:
-            super().run_forever()
+            with _wakeup_fd_lifted():
+                super().run_forever()
             raised = self.raised_by_signal_handler
             if raised is not None:
                 self.raised_by_signal_handler = None
