@@ -24,6 +24,9 @@ from ._greenthread import GreenThread, check_callable, kill
 from ._hub import Hub
 from ._portal import current_portal
 
+_enter_task = asyncio.tasks._enter_task
+_leave_task = asyncio.tasks._leave_task
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -204,7 +207,7 @@ def call_either(
 async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking-style function in a green thread, and wait for it.
 
-    It runs in the caller's context. Cancelling the wait raises `CancelledError` inside
+    It begins at once and runs in the caller's context. Cancelling the wait raises `CancelledError` inside
     the function, where it waits, as it would in a coroutine.
 
     Args:
@@ -219,13 +222,11 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         BaseException: Whatever it raised.
         TypeError: `func` is a coroutine function, or cannot be called.
     """
-    check_callable(func, "run_green")
-    if inspect.iscoroutinefunction(func):
-        raise TypeError(
-            f"run_green() takes a blocking-style function; {func!r} is a coroutine "
-            "function, which is awaited: await func(...)"
-        )
-    thread = start_here(func, *args, **kwargs)
+    code = getattr(func, "__code__", None)
+    # A plain function says so itself; all else takes ten times as long to look at.
+    if code is None or code.co_flags & _CO_NOT_PLAIN:
+        _check_blocking_style(func)
+    thread = _start_now(func, args, kwargs)
     while not thread.dead:
         try:
             await thread.wait_end_async()
@@ -241,12 +242,48 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         raise asyncio.CancelledError(f"{thread!r} was killed") from None
 
 
+_CO_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+
+
+def _check_blocking_style(func: Any) -> None:
+    check_callable(func, "run_green")
+    if inspect.iscoroutinefunction(func):
+        raise TypeError(
+            f"run_green() takes a blocking-style function; {func!r} is a coroutine "
+            "function, which is awaited: await func(...)"
+        )
+
+
+def _start_now(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> GreenThread:
+    """Start a green thread in a coroutine's context, and run it until it waits.
+
+    The step of the caller's Task is interrupted for it: when the green thread parks, it
+    switches to the loop greenlet, which is in here.
+    """
+    hub = get_hub()
+    current = getcurrent()
+    thread = GreenThread(hub, func, args, kwargs, current.gr_context)
+    loop = hub.loop
+    task = asyncio.current_task(loop)
+    if task is None or current is not hub.loop_greenlet or hub.batch:
+        # Not directly in a step of a Task: it cannot park to here.
+        hub.wake(thread)
+        return thread
+    _leave_task(loop, task)
+    try:
+        thread.switch()
+    finally:
+        _enter_task(loop, task)
+    return thread
+
+
 def start_here(
     func: Callable[P, Any], *args: P.args, **kwargs: P.kwargs
 ) -> GreenThread:
     """Start a green thread in the caller's context itself, where `spawn` copies it."""
     hub = get_hub()
-    thread = GreenThread(hub, func, args, kwargs)
-    thread.gr_context = getcurrent().gr_context
+    thread = GreenThread(hub, func, args, kwargs, getcurrent().gr_context)
     hub.wake(thread)
     return thread

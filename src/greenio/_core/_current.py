@@ -70,10 +70,10 @@ def get_hub() -> Hub:
     Raises:
         HubError: The hub that the environment asks for cannot be made.
     """
-    try:
-        return getcurrent()._hub  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        pass
+    # In a coroutine, to raise and catch an AttributeError would be most of the cost.
+    hub: Hub | None = getattr(getcurrent(), "_hub", None)
+    if hub is not None:
+        return hub
     loop = running_loop()
     return _as_chosen(get_own_hub() if loop is None else _hub_of(loop))
 
@@ -128,10 +128,9 @@ def hub_to_park_in(what: str) -> Hub | None:
             from inside a Task's step, so nothing could run meanwhile.
     """
     current = getcurrent()
-    try:
-        return current._hub  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        pass
+    own: Hub | None = getattr(current, "_hub", None)
+    if own is not None:
+        return own
     if current is NOBODY:
         raise RuntimeError(
             f"{what} would have to wait, but the interpreter is ending, and nobody else "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -58,9 +58,10 @@ class GreenThread(greenlet):
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        context: Context | None = None,
     ) -> None:
         _init_greenlet(self, _main, hub.loop_greenlet)
-        self.gr_context = copy_context()
+        self.gr_context = copy_context() if context is None else context
         self._hub = hub
         if hub.hides:
             self.run = hide_while(_main, hub.loop)
