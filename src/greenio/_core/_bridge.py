@@ -12,20 +12,19 @@ import asyncio
 import concurrent.futures
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from types import CoroutineType, FunctionType
 from typing import Any, ParamSpec, TypeVar
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import getcurrent
 
 from ._current import get_hub, hub_to_park_in
 from ._errors import BlockingInLoopError
-from ._greenthread import GreenThread, check_callable, kill
+from ._greenthread import PENDING, GreenThread, check_callable, kill
 from ._hub import Hub
-from ._portal import current_portal
-
-_enter_task = asyncio.tasks._enter_task
-_leave_task = asyncio.tasks._leave_task
+from ._portal import Portal
+from ._visitor import Visitor, part, receive
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,9 +33,10 @@ T = TypeVar("T")
 def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     """Wait for something awaitable, in a green thread.
 
-    A coroutine runs as a Task of its own in the caller's context. If the caller is
-    killed or times out meanwhile, what it waits for is cancelled, and the exception
-    goes on when that cancellation is finished.
+    A coroutine runs in the caller's context, as a Task of its own, or as a part of the
+    Task that the caller is called by: in a portal, and in what `run_green` called. If the
+    caller is killed or times out meanwhile, what it waits for is cancelled, and the
+    exception goes on when that cancellation is finished.
 
     Args:
         awaitable: A coroutine, a Task or Future of the caller's loop, a
@@ -52,14 +52,18 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         RuntimeError: It belongs to another loop.
         TypeError: It is not awaitable.
     """
-    portal = current_portal()
-    if portal is not None:
+    current: Any = getcurrent()
+    kind = type(current)
+    if kind is Visitor:
+        if type(awaitable) is CoroutineType and current.gr_context is current.context:
+            return current.ask(awaitable)  # type: ignore[no-any-return]
+    elif kind is Portal:
         if isinstance(awaitable, concurrent.futures.Future):
             awaitable = asyncio.wrap_future(awaitable)
-        return portal.await_(awaitable)
+        return current.await_(awaitable)  # type: ignore[no-any-return]
     thread = awaitable if isinstance(awaitable, GreenThread) else None
     if thread is not None:
-        if thread.dead or thread is getcurrent():
+        if thread.dead or thread is current:
             return thread.wait()  # type: ignore[no-any-return]
         awaitable = thread.wait_async()
     if asyncio.isfuture(awaitable) and awaitable.done():
@@ -72,8 +76,9 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise BlockingInLoopError("await_()") from None
+    if kind is Visitor and thread is None and current.gr_context is current.context:
+        return current.ask(_checked(awaitable, hub))  # type: ignore[no-any-return]
     future, after = _future_of(awaitable, hub)
-    current = getcurrent()
     # The loop calls this in the loop greenlet, so it may switch at once; the future
     # passed along tells this resume from any other.
     future.add_done_callback(current.switch, context=hub.context)
@@ -91,31 +96,34 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     return future.result()  # type: ignore[no-any-return]
 
 
-def _future_of(
-    awaitable: Any, hub: Hub
-) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
-    loop = hub.loop
+def _checked(awaitable: Any, hub: Hub) -> Any:
+    """Return what a coroutine of the loop can await, or raise."""
     if asyncio.isfuture(awaitable):
-        if awaitable.get_loop() is not loop:
+        if awaitable.get_loop() is not hub.loop:
             raise RuntimeError(
                 f"{awaitable!r} belongs to another event loop than the caller; wait "
                 "for it there, or pass a concurrent.futures.Future from loop to loop "
                 "(asyncio.run_coroutine_threadsafe)"
             )
-        return awaitable, None
-    if isinstance(awaitable, concurrent.futures.Future):
-        return asyncio.wrap_future(awaitable, loop=loop), None
-    coroutine: Coroutine[Any, Any, Any]
-    if inspect.iscoroutine(awaitable):
-        coroutine = awaitable
-    elif isinstance(awaitable, Awaitable):
-        coroutine = _await(awaitable)
-    else:
+    elif isinstance(awaitable, concurrent.futures.Future):
+        return asyncio.wrap_future(awaitable, loop=hub.loop)
+    elif not isinstance(awaitable, Awaitable):
         raise TypeError(
             "await_() takes a coroutine, a Future or another awaitable, not "
             f"{awaitable!r}; a blocking function is just called"
         )
-    return _task(coroutine, loop)
+    return awaitable
+
+
+def _future_of(
+    awaitable: Any, hub: Hub
+) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+    awaitable = _checked(awaitable, hub)
+    if asyncio.isfuture(awaitable):
+        return awaitable, None
+    if not inspect.iscoroutine(awaitable):
+        awaitable = _await(awaitable)
+    return _task(awaitable, hub.loop)
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
@@ -207,8 +215,9 @@ def call_either(
 async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking-style function in a green thread, and wait for it.
 
-    It begins at once and runs in the caller's context. Cancelling the wait raises `CancelledError` inside
-    the function, where it waits, as it would in a coroutine.
+    It runs in the caller's context, and starts at once, as an awaited coroutine does.
+    Cancelling the wait raises `CancelledError` inside the function, where it waits, as it
+    would in a coroutine.
 
     Args:
         func: The function.
@@ -222,11 +231,34 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         BaseException: Whatever it raised.
         TypeError: `func` is a coroutine function, or cannot be called.
     """
-    code = getattr(func, "__code__", None)
     # A plain function says so itself; all else takes ten times as long to look at.
-    if code is None or code.co_flags & _CO_NOT_PLAIN:
-        _check_blocking_style(func)
-    thread = _start_now(func, args, kwargs)
+    if (
+        type(func) is not FunctionType
+        or func.__code__.co_flags & inspect.CO_COROUTINE
+        or func.__dict__
+    ):
+        _check_blocking(func)
+    thread: Any = receive(func, args, kwargs)
+    if thread is not None:
+        if thread._state is PENDING:
+            await thread.see_off()
+        return part(thread)  # type: ignore[no-any-return]
+    thread = start_here(func, *args, **kwargs)
+    await _see_off(thread)
+    return thread.outcome_async()  # type: ignore[no-any-return]
+
+
+def _check_blocking(func: Any) -> None:
+    check_callable(func, "run_green")
+    if inspect.iscoroutinefunction(func):
+        raise TypeError(
+            f"run_green() takes a blocking-style function; {func!r} is a coroutine "
+            "function, which is awaited: await func(...)"
+        )
+
+
+async def _see_off(thread: GreenThread) -> None:
+    """Wait until a green thread ends, and cancel it if this wait is cancelled."""
     while not thread.dead:
         try:
             await thread.wait_end_async()
@@ -236,47 +268,6 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
                 kill(thread, cancellation)
                 raise
             kill(thread, asyncio.CancelledError, *cancellation.args)
-    try:
-        return thread.outcome()  # type: ignore[no-any-return]
-    except GreenletExit:
-        raise asyncio.CancelledError(f"{thread!r} was killed") from None
-
-
-_CO_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
-
-
-def _check_blocking_style(func: Any) -> None:
-    check_callable(func, "run_green")
-    if inspect.iscoroutinefunction(func):
-        raise TypeError(
-            f"run_green() takes a blocking-style function; {func!r} is a coroutine "
-            "function, which is awaited: await func(...)"
-        )
-
-
-def _start_now(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> GreenThread:
-    """Start a green thread in a coroutine's context, and run it until it waits.
-
-    The step of the caller's Task is interrupted for it: when the green thread parks, it
-    switches to the loop greenlet, which is in here.
-    """
-    hub = get_hub()
-    current = getcurrent()
-    thread = GreenThread(hub, func, args, kwargs, current.gr_context)
-    loop = hub.loop
-    task = asyncio.current_task(loop)
-    if task is None or current is not hub.loop_greenlet or hub.batch:
-        # Not directly in a step of a Task: it cannot park to here.
-        hub.wake(thread)
-        return thread
-    _leave_task(loop, task)
-    try:
-        thread.switch()
-    finally:
-        _enter_task(loop, task)
-    return thread
 
 
 def start_here(

@@ -161,6 +161,30 @@ def hub_to_park_in(what: str) -> Hub | None:
     return hub
 
 
+def hub_to_visit(current: greenlet) -> Hub | None:
+    """Return the hub whose green threads may be started in the current step.
+
+    Args:
+        current: The current greenlet.
+
+    Returns:
+        None unless it is the loop greenlet: parking leads there.
+    """
+    loop = _get_running_loop()
+    if loop is None:
+        return None
+    hub = _attached.get(loop)
+    if hub is None or hub._supervisor is None:
+        hub = _hub_of(loop)
+    if hub.loop_greenlet is not current or hub.batch or _hiding:
+        return None
+    # On uvloop a step must be one that the loop has scheduled, see `_hub`. An eager one
+    # may be in the middle of another callback.
+    if hub.defers and hub.loop.get_task_factory() is not None:
+        return None
+    return hub
+
+
 def cannot_wait() -> bool:
     """Whether the caller is where nothing can wait: a coroutine or a loop's callback."""
     try:

@@ -60,13 +60,13 @@ class GreenThread(greenlet):
         kwargs: dict[str, Any],
         context: Context | None = None,
     ) -> None:
-        _init_greenlet(self, _main, hub.loop_greenlet)
+        _init_greenlet(self, body, hub.loop_greenlet)
         self.gr_context = copy_context() if context is None else context
         self._hub = hub
         if hub.hides:
-            self.run = hide_while(_main, hub.loop)
+            self.run = hide_while(body, hub.loop)
         self._call: Any = (func, args, kwargs)
-        self._state = _PENDING
+        self._state = PENDING
         self._watchers: list[Waiter] | None = None
         self._links: list[tuple[Any, ...]] | None = None
         self.fire_and_forget = False
@@ -75,7 +75,7 @@ class GreenThread(greenlet):
         return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
 
     def _describe(self) -> str:
-        if self._state is not _PENDING:
+        if self._state is not PENDING:
             return self._state
         if self._call is not None:
             return f"{_name(self._call[0])}, not started"
@@ -156,7 +156,7 @@ class GreenThread(greenlet):
         timer = getattr(self, "_timer", None)
         if timer is not None:
             timer.cancel()
-        if self._state is _PENDING:
+        if self._state is PENDING:
             self._end(_FAILED, None, exception_from(throw_args))
 
     # -- what others see -----------------------------------------------------------
@@ -164,7 +164,7 @@ class GreenThread(greenlet):
     @property
     def dead(self) -> bool:
         """Whether it has ended: returned, failed, or was killed."""
-        return self._state is not _PENDING or bool(greenlet.dead.__get__(self))
+        return self._state is not PENDING or bool(greenlet.dead.__get__(self))
 
     def wait(self) -> Any:
         """Wait until the green thread ends.
@@ -178,7 +178,7 @@ class GreenThread(greenlet):
             BlockingInLoopError: Called in the loop greenlet before it ended; use
                 ``await green_thread`` there.
         """
-        if self._state is _PENDING:
+        if self._state is PENDING:
             self.wait_end()
         return self.outcome()
 
@@ -190,7 +190,7 @@ class GreenThread(greenlet):
                 "one, or use link() to be told when it ends"
             )
         with mutex:
-            if self._state is not _PENDING:
+            if self._state is not PENDING:
                 return
             waiter = new_waiter("GreenThread.wait()")
             watchers = self._watchers
@@ -215,21 +215,19 @@ class GreenThread(greenlet):
             asyncio.CancelledError: The green thread was killed.
             BaseException: Whatever else its function raised.
         """
-        if self._state is _PENDING:
+        if self._state is PENDING:
             try:
                 await self.wait_end_async()
             except asyncio.CancelledError:
                 self.kill()
-                while self._state is _PENDING:
+                while self._state is PENDING:
                     # A second cancellation does not abandon the finally blocks either.
                     try:
                         await self.wait_end_async()
                     except asyncio.CancelledError:
                         continue
                 raise
-        if isinstance(getattr(self, "_error", None), GreenletExit):
-            raise asyncio.CancelledError(f"{self!r} was killed")
-        return self.outcome()
+        return self.outcome_async()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.wait_async().__await__()
@@ -237,7 +235,7 @@ class GreenThread(greenlet):
     async def wait_end_async(self) -> None:
         """Await the end of the green thread, however it ends; it is not killed."""
         with mutex:
-            if self._state is not _PENDING:
+            if self._state is not PENDING:
                 return
             waiter = TaskWaiter()
             if self._watchers is None:
@@ -262,6 +260,12 @@ class GreenThread(greenlet):
             return self._result
         raise error
 
+    def outcome_async(self) -> Any:
+        """Return or raise what awaiting it does; like `outcome`."""
+        if isinstance(self._error, GreenletExit):
+            raise asyncio.CancelledError(f"{self!r} was killed")
+        return self.outcome()
+
     def failure(self) -> BaseException | None:
         """Return what a green thread that has ended failed with; it is not reported."""
         error = self._error
@@ -280,7 +284,7 @@ class GreenThread(greenlet):
         It is called in the ending green thread, or at once if that has ended already.
         """
         with mutex:
-            if self._state is _PENDING:
+            if self._state is PENDING:
                 if self._links is None:
                     self._links = []
                 self._links.append((func, args, kwargs))
@@ -320,17 +324,17 @@ class GreenThread(greenlet):
         self._timer: Timer | None = None
         if spawner is not None and spawner.dead:
             self._kill_unstarted(())
-        elif self._state is _PENDING:
+        elif self._state is PENDING:
             self.switch()
 
 
-_PENDING = "pending"
+PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
 _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
-def _main() -> None:
+def body() -> None:
     """The body of every green thread.
 
     Nothing in this frame refers to the green thread: one that is parked, and that
@@ -359,7 +363,7 @@ def _main() -> None:
         del func, args, kwargs
 
 
-_RUN_CODE = _main.__code__
+_RUN_CODE = body.__code__
 
 
 class _Unretrieved:

@@ -185,6 +185,8 @@ class Hub:
         self.main: greenlet | None = None
         # Which of the twins the main greenlet belongs to.
         self.mains_hub: Hub = self
+        # Visitors that have nothing to do; see `_visitor`.
+        self.idle: list[Any] = []
         self.loop_greenlet: greenlet
         if owned:
             self.main = root = _root()
@@ -396,11 +398,13 @@ class Hub:
                 hub.ready = deque()
                 hub.batch = deque()
                 hub.handoffs = 0
+        self.idle.clear()
         self.descriptors.abandon()
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""
         children = self.green_threads()
+        self.idle.clear()
         self._set_loop_greenlet(current)
         self.thread_id = get_ident()
         for child in children:
@@ -450,6 +454,7 @@ class Hub:
 
     async def _end_green_threads(self) -> None:
         deadline = self.loop.time() + SHUTDOWN_TIMEOUT
+        self.idle.clear()
         alive = self.green_threads()
         for thread in alive:
             thread.kill()  # type: ignore[attr-defined]
