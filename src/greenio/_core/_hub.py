@@ -441,6 +441,8 @@ class Hub:
         # A loop that is closed without cancelling its tasks, as many scripts do, is no
         # reason to print "Task was destroyed but it is pending".
         supervisor._log_destroy_pending = False  # type: ignore[attr-defined]
+        # KeyboardInterrupt in this very step ends the loop before the task begins.
+        supervisor.add_done_callback(lambda _: self._signals.disarm())
         self._supervisor = supervisor
         self._signals.arm()
 
