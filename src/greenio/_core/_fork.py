@@ -25,6 +25,7 @@ from ._hub import Hub
 from ._originals import finish_threads, in_main_thread
 from ._portal import Orphan, Portal
 from ._trampoline import known_hubs
+from ._visitor import Visitor
 from ._waiters import notice_fork
 
 # What must never be taken apart: see above.
@@ -50,6 +51,8 @@ def _in_child() -> None:
     if in_main_thread():
         # What woke the parent's loop would go on doing so.
         signal.set_wakeup_fd(-1)
+    if isinstance(forker, Visitor):
+        forker.forsake()
     if isinstance(forker, GreenThread):
         hub = _current.get_own_hub()
         forker._hub = twin_of(hub) if forker._hub.hides else hub

@@ -190,9 +190,13 @@ class Visitor(GreenThread):
             self._knock = None
             self._forget(waiter)
 
-    def _leave_alone(self) -> None:
-        self.task = None
+    def forsake(self) -> None:
+        """There is no caller any more; it waits by itself from now on."""
+        self.task = self._knock = None
         self.context = _NOWHERE
+
+    def _leave_alone(self) -> None:
+        self.forsake()
         self.answer = asyncio.CancelledError()
         self._progress = _RAISED
         with contextlib.suppress(HubClosedError):
@@ -270,8 +274,7 @@ def part(visitor: Visitor) -> Any:
             hub.idle.append(visitor)
             return result
     # It ends for good, for whoever has it.
-    visitor.task = None
-    visitor.context = _NOWHERE
+    visitor.forsake()
     if visitor:
         hub.wake(visitor)
     return visitor.outcome_async()
