@@ -444,10 +444,12 @@ class Hub:
         # KeyboardInterrupt in this very step ends the loop before the task begins.
         supervisor.add_done_callback(lambda _: self._signals.disarm())
         self._supervisor = supervisor
-        self._signals.arm()
 
     async def _supervise(self) -> None:
         try:
+            # Not before: this hub may be made in the middle of a primitive, where no code
+            # of others, such as a loop's `add_reader`, is to run.
+            self._signals.arm()
             await self.loop.create_future()
         finally:
             self._supervisor = None
