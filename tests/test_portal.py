@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import signal
 import sys
+import weakref
 
 import pytest
 
@@ -383,5 +384,107 @@ def test_ensure_portal_of_a_task_written_in_python(run_async):
 
         loop = asyncio.get_running_loop()
         assert await asyncio.tasks._PyTask(plain(), loop=loop) == "done"
+
+    run_async(main)
+
+
+# -- being used again -------------------------------------------------------------------
+
+
+def is_used_again(run_async, keep):
+    """Whether a portal is used again, of which `keep` kept something."""
+
+    async def main():
+        kept = []
+
+        @greenio.portal
+        async def inner(keep):
+            kept.append(keep(greenio.getcurrent()))
+            greenio.sleep(0)
+            return await pause(blocking_pause())
+
+        task = asyncio.current_task()
+        assert await inner(lambda portal: None) is task
+        idle = greenio.hubs.get_hub().idle_portals
+        before = len(idle)
+        assert before
+        assert await inner(keep) is task
+        again = len(idle) == before
+        for _ in range(3):
+            assert await inner(lambda portal: None) is task
+        return again
+
+    return run_async(main)
+
+
+async def pause(result):
+    await asyncio.sleep(0)
+    return result
+
+
+def test_used_again_if_nothing_is_left_of_it(run_async):
+    assert is_used_again(run_async, lambda portal: None)
+
+
+@pytest.mark.parametrize("kind", ["itself", "switch", "weak"])
+def test_not_used_again_if_somebody_has_it(run_async, kind):
+    def keep(portal):
+        if kind == "itself":
+            return portal
+        return portal.switch if kind == "switch" else weakref.ref(portal)
+
+    assert not is_used_again(run_async, keep)
+
+
+def test_not_used_again_after_a_failure(run_async):
+    async def main():
+        @greenio.portal
+        async def inner(fails):
+            greenio.sleep(0)
+            if fails:
+                raise KeyError
+
+        await inner(False)
+        idle = greenio.hubs.get_hub().idle_portals
+        before = len(idle)
+        with pytest.raises(KeyError):
+            await inner(True)
+        assert len(idle) == before - 1
+
+    run_async(main)
+
+
+def test_nothing_is_kept_of_a_coroutine(run_async):
+    class Thing:
+        pass
+
+    async def main():
+        @greenio.portal
+        async def inner(thing):
+            greenio.sleep(0)
+            return thing
+
+        thing = Thing()
+        gone = weakref.ref(thing)
+        assert await inner(thing) is thing
+        del thing
+        assert gone() is None
+
+    run_async(main)
+
+
+def test_waiting_in_another_context(run_async):
+    def in_other():
+        variable.set("inside")
+        greenio.sleep(0)
+        greenio.await_(pause(1))
+        return variable.get()
+
+    async def main():
+        @greenio.portal
+        async def inner():
+            return contextvars.copy_context().run(in_other), variable.get()
+
+        assert await inner() == ("inside", "")
 
     run_async(main)

@@ -58,8 +58,11 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         if type(awaitable) is CoroutineType and current.gr_context is current.context:
             return current.ask(awaitable)  # type: ignore[no-any-return]
     elif kind is Portal:
-        if isinstance(awaitable, concurrent.futures.Future):
-            awaitable = asyncio.wrap_future(awaitable)
+        if type(awaitable) is not CoroutineType:
+            if isinstance(awaitable, concurrent.futures.Future):
+                awaitable = asyncio.wrap_future(awaitable)
+            elif asyncio.isfuture(awaitable) and awaitable.done():
+                return awaitable.result()  # type: ignore[no-any-return]
         return current.await_(awaitable)  # type: ignore[no-any-return]
     thread = awaitable if isinstance(awaitable, GreenThread) else None
     if thread is not None:

@@ -43,6 +43,7 @@ def _in_child() -> None:
     _inherited.append((hubs, others, [_tasks(hub) for hub in hubs]))
     for hub in hubs:
         _inherited.extend((half.ready, half.batch) for half in _halves(hub))
+        _inherited.append((*hub.idle_visitors, *hub.idle_portals))
         hub.disown()
     for thread in others:
         thread.lose("in the parent process", GreenletExit("it is the parent process's"))

@@ -185,8 +185,11 @@ class Hub:
         self.main: greenlet | None = None
         # Which of the twins the main greenlet belongs to.
         self.mains_hub: Hub = self
-        # Visitors that have nothing to do; see `_visitor`.
-        self.idle: list[Any] = []
+        # Greenlets that have nothing to do; see `_idle`.
+        self.idle_visitors: list[Any] = []
+        self.idle_portals: list[Any] = []
+        # This hub as portals see it; see `_portal`.
+        self.of_portals: Any = None
         self.loop_greenlet: greenlet
         if owned:
             self.main = root = _root()
@@ -398,13 +401,13 @@ class Hub:
                 hub.ready = deque()
                 hub.batch = deque()
                 hub.handoffs = 0
-        self.idle.clear()
+        self._end_idle()
         self.descriptors.abandon()
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""
         children = self.green_threads()
-        self.idle.clear()
+        self._end_idle()
         self._set_loop_greenlet(current)
         self.thread_id = get_ident()
         for child in children:
@@ -415,6 +418,10 @@ class Hub:
         self.loop_greenlet = current
         # How the batch's last one goes back to the loop.
         self.loop_switch: Callable[[], Any] = current.switch
+
+    def _end_idle(self) -> None:
+        self.idle_visitors.clear()
+        self.idle_portals.clear()
 
     # -- the end ---------------------------------------------------------------
 
@@ -458,7 +465,7 @@ class Hub:
 
     async def _end_green_threads(self) -> None:
         deadline = self.loop.time() + SHUTDOWN_TIMEOUT
-        self.idle.clear()
+        self._end_idle()
         alive = self.green_threads()
         for thread in alive:
             thread.kill()  # type: ignore[attr-defined]

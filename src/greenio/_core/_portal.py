@@ -22,12 +22,14 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
 from types import coroutine as _generator_coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from ._current import hub_of
+from ._idle import keep
 from ._throwing import exception_from
 
 if TYPE_CHECKING:
@@ -71,17 +73,16 @@ class _ReadyView:
 
 
 class PortalHub:
-    """The hub as a portal sees it: it parks by handing a future up to the Task."""
+    """The hub as portals see it: they park by handing a future up to their Task."""
 
-    __slots__ = ("_hub", "_portal", "ready")
+    __slots__ = ("_hub", "ready")
 
     # A portal never resumes another greenlet itself, nor joins a batch.
     batch = ()
     handoffs = 0
 
-    def __init__(self, hub: Hub, portal: Portal) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._portal = portal
         self.ready = _ReadyView(hub)
 
     def __getattr__(self, name: str) -> Any:
@@ -105,12 +106,13 @@ class PortalHub:
         self._hub.lone = value
 
     def wake(self, target: Any) -> None:
-        if target is self._portal:
+        if type(target) is Portal:
             target = _Resume(target)
         self._hub.wake(target)
 
     def park(self) -> Any:
-        return self._portal.park()
+        portal: Any = getcurrent()
+        return portal.park()
 
     switch = loop_switch = park
 
@@ -118,16 +120,26 @@ class PortalHub:
 class Portal(greenlet):
     """The greenlet that a Task runs a coroutine in."""
 
-    __slots__ = ("_future", "_task", "awaiting", "parking_hub", "pending")
+    __slots__ = ("_future", "_task", "awaiting", "parking_hub", "pending", "result")
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__(_run_in_portal, getcurrent())
-        self.parking_hub = PortalHub(hub, self)
+        super().__init__(_serve, getcurrent())
+        if hub.of_portals is None:
+            hub.of_portals = PortalHub(hub)
+        self.parking_hub: PortalHub = hub.of_portals
         self.pending: BaseException | None = None
         # How many calls of `await_` are under way, one inside the other.
         self.awaiting = 0
+        # What the coroutine returned, until it is asked for.
+        self.result: Any = None
         self._future: asyncio.Future[Any] | None = None
-        self._task = asyncio.current_task(hub.loop)
+        # None if it has nothing to do.
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether a coroutine is in it."""
+        return self._task is not None and not self.dead
 
     # -- called by wakers, in the loop greenlet --------------------------------------
 
@@ -208,16 +220,15 @@ class Portal(greenlet):
             awaitable: What to await.
             error: What to raise in it first, if it is a coroutine under way.
         """
-        steps: Any = (
-            awaitable if asyncio.iscoroutine(awaitable) else awaitable.__await__()
-        )
-        assert self.parent is not None
-        to_step = self.parent.switch
+        steps: Any = awaitable
+        if type(awaitable) is not CoroutineType and not asyncio.iscoroutine(awaitable):
+            steps = awaitable.__await__()
         try:
             yielded = steps.send(None) if error is None else steps.throw(error)
             while True:
                 try:
-                    to_step(yielded)
+                    # Whoever steps the Task now: see `Stepper._enter`.
+                    _switch(self.parent, yielded)  # type: ignore[arg-type]
                 except BaseException as exc:
                     yielded = steps.throw(exc)
                 else:
@@ -250,33 +261,38 @@ class _Thrown(Exception):
         self.error = error
 
 
-class _Finished:
-    """What a portal's greenlet returns: the coroutine's result."""
-
-    __slots__ = ("result",)
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
+# What a portal hands up when its coroutine has returned.
+_FINISHED: Any = object()
 
 
-def _run_in_portal(
-    portal: Portal, coro: Coroutine[Any, Any, Any], error: BaseException | None
-) -> _Finished:
-    try:
-        return _Finished(portal._drive(coro, error))
-    except GreenletExit as exit_:
-        # Somebody it waited for was killed, and the Task ends of it: as when it awaits
-        # one. A greenlet cannot let it out; it would return it.
-        raise asyncio.CancelledError(*exit_.args) from exit_
+def _serve(coro: Any, error: BaseException | None) -> None:
+    """The body of a portal: one coroutine after the other, while they return.
+
+    What a coroutine returned is not kept in this frame, nor is the portal.
+    """
+    while True:
+        current: Any = getcurrent()
+        try:
+            current.result = current._drive(coro, error)
+        except GreenletExit as exit_:
+            # Somebody it waited for was killed, and the Task ends of it: as when it
+            # awaits one. A greenlet cannot let it out; it would return it.
+            raise asyncio.CancelledError(*exit_.args) from exit_
+        del coro, error, current
+        following = _switch(getcurrent().parent, _FINISHED)  # type: ignore[arg-type]
+        if not following:
+            return
+        coro, error = following
+        del following
 
 
 class Stepper:
     """Steps a coroutine inside a portal, on behalf of the current Task."""
 
-    __slots__ = ("_coro", "_portal")
+    __slots__ = ("_context", "_coro", "_hub", "_portal")
 
     def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
-        self._coro = coro
+        self._coro: Any = coro
         self._portal: Portal | None = None
 
     def send(self) -> Any:
@@ -290,38 +306,67 @@ class Stepper:
         """
         portal = self._portal
         if portal is None:
-            return self._check(self._start(None))
+            return self._start(None)
         self._enter(portal)
-        return self._check(_switch(portal))
+        yielded = _switch(portal)
+        if yielded is _FINISHED:
+            del portal
+            self._finish()
+        return yielded
 
     def throw(self, error: BaseException) -> Any:
         """Like `send`, raising an exception where the coroutine waits."""
         portal = self._portal
         if portal is None:
-            return self._check(self._start(error))
+            return self._start(error)
         self._enter(portal)
         if not portal.awaiting:
             error = portal.translated(error)
-        return self._check(_throw(portal, error))
+        yielded = _throw(portal, error)
+        if yielded is _FINISHED:
+            del portal
+            self._finish()
+        return yielded
 
     def _start(self, error: BaseException | None) -> Any:
-        portal = self._portal = Portal(hub_of(asyncio.get_running_loop()))
-        portal.gr_context = getcurrent().gr_context
-        return _switch(portal, portal, self._coro, error)
+        hub = hub_of(asyncio.get_running_loop())
+        current = getcurrent()
+        idle = hub.idle_portals
+        if idle:
+            portal: Portal = idle.pop()
+            portal.parent = current
+        else:
+            portal = Portal(hub)
+        self._hub = hub
+        self._portal = portal
+        portal._task = asyncio.current_task(hub.loop)
+        self._context = portal.gr_context = current.gr_context
+        coro, self._coro = self._coro, None
+        yielded = _switch(portal, coro, error)
+        if yielded is _FINISHED:
+            del portal, coro
+            self._finish()
+        return yielded
 
-    @staticmethod
-    def _enter(portal: Portal) -> None:
+    def _enter(self, portal: Portal) -> None:
         """Make the portal a part of the step that is about to enter it."""
         current = getcurrent()
         if portal.parent is not current:
             portal.parent = current
-        portal.gr_context = current.gr_context
+        context = current.gr_context
+        if context is not self._context:
+            # Otherwise the portal may be in another by a `Context.run` of its own.
+            self._context = portal.gr_context = context
 
-    @staticmethod
-    def _check(yielded: Any) -> Any:
-        if type(yielded) is _Finished:
-            raise StopIteration(yielded.result)
-        return yielded
+    def _finish(self) -> None:
+        portal = self._portal
+        assert portal is not None
+        self._portal = None
+        result = portal.result
+        portal.result = portal._task = portal.gr_context = self._context = None
+        if portal.pending is not None or not keep(self._hub.idle_portals, portal):
+            _switch(portal)
+        raise StopIteration(result)
 
 
 @_generator_coroutine

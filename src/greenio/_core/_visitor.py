@@ -13,10 +13,7 @@ Meanwhile the Task is not the current one: `asyncio.current_task()` is None in g
 threads. And the caller is to be in the loop greenlet, where parking leads; elsewhere (in
 a portal, say) the function starts from the run queue.
 
-A new greenlet costs more than all the rest, from Python 3.11 on ten times as much, since
-the interpreter gets memory for its frames from the system and gives it back at the end.
-So a visitor whose function has returned serves another one, if nobody can tell: nobody
-else has a reference to it, weak or strong, and no attribute was set.
+A visitor whose function has returned may serve another one; see `_idle`.
 """
 
 from __future__ import annotations
@@ -25,7 +22,6 @@ import asyncio
 import contextlib
 import enum
 import sys
-import weakref
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable
 from contextvars import Context
@@ -37,10 +33,8 @@ from ._current import hub_to_visit
 from ._errors import HubClosedError
 from ._greenthread import PENDING, GreenThread, body, kill
 from ._hub import Hub
+from ._idle import keep
 from ._waiters import TaskWaiter
-
-# How many a hub keeps; each has some 20 KiB of memory for its frames.
-MOST_IDLE = 32
 
 _switch = greenlet.switch
 
@@ -241,7 +235,7 @@ def receive(
     context = current.gr_context
     if task is None or context is None:
         return None
-    idle = hub.idle
+    idle = hub.idle_visitors
     visitor: Visitor
     if idle:
         visitor = idle.pop()
@@ -263,31 +257,12 @@ def part(visitor: Visitor) -> Any:
     hub = visitor._hub
     if visitor._error is None:
         result = visitor._result
-        if (
-            sys.getrefcount(visitor) == _UNSHARED
-            and len(hub.idle) < MOST_IDLE
-            and not visitor.__dict__
-            and not weakref.getweakrefcount(visitor)
-        ):
-            visitor._result = visitor.task = visitor.gr_context = None
-            visitor.context = _NOWHERE
-            hub.idle.append(visitor)
+        if keep(hub.idle_visitors, visitor, 2):
+            visitor._result = visitor.gr_context = None
+            visitor.forsake()
             return result
     # It ends for good, for whoever has it.
     visitor.forsake()
     if visitor:
         hub.wake(visitor)
     return visitor.outcome_async()
-
-
-def _references(thing: object) -> int:
-    return sys.getrefcount(thing)
-
-
-def _count_unshared() -> int:
-    """Count the references to what a caller has in one local variable, as in `part`."""
-    thing = object()
-    return _references(thing)
-
-
-_UNSHARED = _count_unshared()

@@ -84,7 +84,7 @@ class _Picture:
         self._portals = {
             id(portal._task): portal
             for portal in greenlets
-            if isinstance(portal, Portal) and not portal.dead
+            if isinstance(portal, Portal) and portal.serving
         }
         halves = (hub, hub.twin or hub)
         self._threads = [
