@@ -89,13 +89,14 @@ class Visitor(GreenThread):
         """
         self.request = awaitable
         hub = self._hub
-        wait = hub.park
         knock = self._knock
-        if knock is not None:
-            knock.wake()
-        elif not hub.hides:
+        if knock is None and not hub.hides:
             # Inside the caller's step there is no batch.
             wait = hub.loop_switch
+        else:
+            wait = hub.park
+            if knock is not None:
+                knock.wake()
         try:
             while True:
                 wait()
