@@ -115,7 +115,7 @@ def main() -> None:
     support.use_resources = ["network"] if name == "test_socketserver" else []
     # Where a program has waited, asyncio's loops in it are no more the standard ones, and
     # one test would make that so for all after it. How those loops do is tested elsewhere.
-    own_loops = hub != "plain" and name == "test_asyncio"
+    own_loops = hub != "plain" and name.partition(".")[0] == "test_asyncio"
     recorder = Recorder(output, close_hub=own_loops)
     try:
         tests = tests_of(name)
