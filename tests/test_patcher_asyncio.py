@@ -325,7 +325,7 @@ async def main():
     assert (await future)[0] == here
     await greenio.run_green(pool.shutdown)
     # In the loop's own time, a real thread sees to the processes.
-    for method in ("fork", "spawn"):
+    for method in ("fork", "spawn", "forkserver"):
         context = get_context(method)
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
             results = await asyncio.gather(
@@ -344,5 +344,31 @@ async def main():
 run(main())
 """,
         loop,
+        order,
+    )
+
+
+def test_the_sockets_of_transports(order):
+    """A duplicate is the user's, and green."""
+    run_async(
+        """
+async def main():
+    server = await asyncio.start_server(lambda *streams: None, "127.0.0.1", 0)
+    with server.sockets[0].dup() as twin:
+        assert isinstance(twin, socket.socket), twin
+        assert twin.getsockname() == server.sockets[0].getsockname()
+        assert twin.gettimeout() == 0
+        twin.settimeout(20)
+        accepted = greenio.spawn(twin.accept)
+        server.close()
+        client = await greenio.run_green(socket.create_connection, twin.getsockname())
+        connection, address = await accepted
+        assert address == client.getsockname()
+        client.close()
+        connection.close()
+
+run(main())
+""",
+        "asyncio",
         order,
     )

@@ -135,6 +135,61 @@ def test_pools(hub_name, tmp_path, method):
     ]
 
 
+@every_method
+def test_coroutines_start_processes_and_ask_managers(hub_name, tmp_path, method):
+    """Other processes answer at once; who waits for an event waits for anybody."""
+    printed = program(
+        tmp_path,
+        """
+        import asyncio
+        from multiprocessing.managers import SyncManager
+
+        def child(value, event):
+            async def main():
+                value.value = 42
+                event.set()
+
+            asyncio.run(main())
+
+        def refused(function):
+            try:
+                function()
+            except greenio.BlockingInLoopError as error:
+                return str(error).partition(" would ")[0]
+
+        async def main(context):
+            with SyncManager(("127.0.0.1", 0), ctx=context) as manager:
+                value, event = manager.Value("i", 0), manager.Event()
+                process = context.Process(target=child, args=(value, event))
+                process.start()
+                print(refused(event.wait))
+                await greenio.run_green(event.wait)
+                print(event.is_set(), value.value)
+                await greenio.run_green(process.join)
+                queue, lock = manager.Queue(), manager.Lock()
+                queue.put("it")
+                print(refused(queue.get), queue.get(False), queue.empty())
+                print(refused(lock.acquire), lock.acquire(False))
+                print(manager.dict(one=1).get("one"))
+            try:
+                time.sleep(0.001)
+            except greenio.BlockingInLoopError:
+                print("coroutines block no more than that")
+        """,
+        "asyncio.run(main(multiprocessing.get_context(sys.argv[1])))",
+        method,
+        hub=hub_name,
+    )
+    assert printed == [
+        "Event.wait()",
+        "True 42",
+        "Queue.get() it True",
+        "Lock.acquire() True",
+        "1",
+        "coroutines block no more than that",
+    ]
+
+
 def test_locks_between_green_threads(hub_name):
     """Those of one OS thread exclude each other too."""
     printed = run(

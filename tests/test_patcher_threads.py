@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading as plain_threading
+import time as plain_time
 
 import pytest
 
@@ -388,6 +390,37 @@ def test_the_loop_waits_for_a_real_thread(make, run_async):
         thread.join()
 
     run_async(main)
+
+
+def test_the_loop_itself_takes_the_lock_that_a_real_thread_holds():
+    """Not below the first wait in it, when the primitives' own mutex is held."""
+    lock = threading.RLock()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def add_reader(self, *args):
+            with lock:
+                return super().add_reader(*args)
+
+    async def main():
+        holding, release = plain_threading.Event(), plain_threading.Event()
+        thread = hold_in_a_real_thread(lock, holding, release)
+
+        def release_when_wanted():
+            while not lock._waiters.waiting:
+                plain_time.sleep(0.001)
+            release.set()
+
+        plain_threading.Thread(target=release_when_wanted).start()
+        assert lock.acquire()
+        lock.release()
+        thread.join()
+        return "done"
+
+    loop = Loop()
+    try:
+        assert loop.run_until_complete(main()) == "done"
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("make", [allocate_lock, threading.RLock])

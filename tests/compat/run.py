@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,9 @@ MODULES = [
     "test_asyncio",
 ]
 HUBS = ("asyncio", "uvloop")
-# How long a test may make no progress.
+# How long a test may make no progress; one that is listed need not be waited for so long.
 STALL = float(os.environ.get("GREENIO_COMPAT_STALL", "60"))
+LISTED_STALL = min(STALL, 10.0)
 
 
 @dataclass
@@ -101,19 +103,32 @@ def run_once(
         cwd=output.parent,
         start_new_session=True,
     ) as process:
-        size, changed = 0, time.monotonic()
-        while process.poll() is None:
-            time.sleep(0.1)
-            now = output.stat().st_size
-            if now != size:
-                size, changed = now, time.monotonic()
-            elif time.monotonic() - changed > STALL:
-                os.killpg(process.pid, 9)
-                process.wait()
-                return "hanging", last_started(output)
+        try:
+            hanging = has_stalled(process, hub, output)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        if hanging:
+            return "hanging", last_started(output)
         if process.returncode != 0:
             return "crashed", last_started(output)
     return None
+
+
+def has_stalled(process: subprocess.Popen, hub: str, output: Path) -> bool:
+    """Wait until an interpreter ends, or has made no progress for too long."""
+    listed = exceptions()
+    size, changed, limit = 0, time.monotonic(), STALL
+    while process.poll() is None:
+        time.sleep(0.1)
+        now = output.stat().st_size
+        if now != size:
+            size, changed = now, time.monotonic()
+            known = hub != "plain" and reason_for(last_started(output), hub, listed)
+            limit = LISTED_STALL if known else STALL
+        elif time.monotonic() - changed > limit:
+            return True
+    return False
 
 
 def entries(output: Path) -> list[list]:
@@ -217,6 +232,8 @@ def main() -> int:
     parser.add_argument("--hubs", nargs="+", choices=HUBS, default=list(HUBS))
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
     options = parser.parse_args()
+    # Interpreters that tests run in have sessions of their own, and are ended by us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     good = total = 0
     wrong: list[str] = []
     for module in options.modules or MODULES:

@@ -15,6 +15,8 @@ import asyncio
 import atexit
 import os
 from asyncio import _get_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -34,6 +36,8 @@ class _ThreadState(thread_local):
     owned: Hub | None = None
     factory: LoopFactory | None = None
     guard: _ThreadEnd | None = None
+    # Whether a coroutine holds up the loop: see `held_up`.
+    held_up = False
 
 
 class _ThreadEnd:
@@ -148,7 +152,7 @@ def hub_to_park_in(what: str) -> Hub | None:
         if (owned is None or owned.closed) and not in_main_thread():
             return None
         return get_own_hub().mains_hub
-    hub = _hub_of(loop)
+    hub = hub_of(loop)
     # A greenlet that is not ours may park if the loop greenlet waits for it in one of
     # our callbacks. Inside a Task's step it waits somewhere else, and resuming it there
     # would corrupt both.
@@ -157,8 +161,34 @@ def hub_to_park_in(what: str) -> Hub | None:
         or not hub.loop_greenlet
         or asyncio.current_task(loop) is not None
     ):
+        # Before anything else: the caller has the mutex of the primitives, and may then
+        # block until a real thread releases a lock. `supervise` calls the loop, and thus
+        # what a program has put into it, and that may want the same lock.
         raise BlockingInLoopError(what)
-    return hub
+    return _supervised(hub)
+
+
+@contextmanager
+def held_up() -> Iterator[None]:
+    """Let a coroutine wait for descriptors, which stops the loop meanwhile.
+
+    It is for waits that other processes end, and soon. Locks and queues are refused as
+    ever: a green thread may have to see to them. Where the caller can wait, nothing
+    changes.
+    """
+    if _state.held_up or not cannot_wait():
+        yield
+        return
+    _state.held_up = True
+    try:
+        yield
+    finally:
+        _state.held_up = False
+
+
+def is_held_up() -> bool:
+    """Whether the caller is in a `held_up` block, where it cannot park."""
+    return _state.held_up
 
 
 def hub_to_visit(current: greenlet) -> Hub | None:
@@ -195,7 +225,10 @@ def cannot_wait() -> bool:
 
 
 def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
-    hub = hub_of(loop)
+    return _supervised(hub_of(loop))
+
+
+def _supervised(hub: Hub) -> Hub:
     if hub._supervisor is None and not hub.owned:
         hub.supervise()
     return hub
@@ -286,6 +319,7 @@ def forget_hubs() -> None:
     """In a forked child: know none of the parent's hubs any more."""
     _attached.clear()
     _state.owned = _state.guard = None
+    _state.held_up = False
 
 
 # At exit the main thread's own hub ends like a loop under asyncio.run: its green threads

@@ -12,7 +12,7 @@ from _socket import AF_INET, SOCK_DGRAM
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ._current import hub_to_park_in
+from ._current import hub_to_park_in, is_held_up
 from ._descriptors import READ, WRITE, Listener
 from ._descriptors import block_natively as block_natively
 from ._errors import BlockingInLoopError, IOClosed
@@ -75,7 +75,7 @@ def wait_descriptor(fd: int, event: str, timeout: float | None, what: str) -> bo
         BlockingInLoopError: Called in the loop greenlet, and it is not ready.
     """
     try:
-        hub = hub_to_park_in(what)
+        hub = None if is_held_up() else hub_to_park_in(what)
     except BlockingInLoopError:
         if block_natively(fd, event, 0):
             return True

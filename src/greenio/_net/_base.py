@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._core._current import existing_hub, hub_to_park_in
+from .._core._current import existing_hub, hub_to_park_in, is_held_up
 from .._core._descriptors import READ, Listener
 from .._core._errors import IOClosed
 from .._core._hub import Hub, all_hubs
@@ -161,7 +161,8 @@ class SocketBase(socket_class):
         try:
             hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
         except AttributeError:
-            here = hub_to_park_in(f"waiting to {event} on a socket")
+            what = f"waiting to {event} on a socket"
+            here = None if is_held_up() else hub_to_park_in(what)
             if here is None:
                 if not block_natively(self._open_fd(), event, timeout):
                     raise TimeoutError("timed out") from None

@@ -20,6 +20,7 @@ from ._green_forms import GREEN_FORMS
 from ._libraries import tell_libraries
 from ._plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
 from ._psycopg import make_psycopg_green
+from ._transports import make_duplicates_green
 from ._views import isolate_asyncio, make_views
 from ._windows import note_live_modules
 
@@ -70,6 +71,7 @@ def monkey_patch(**on: bool | None) -> None:
             replaced.update(vars(live), names)
         if "socket" in new:
             make_contexts_follow()
+            make_duplicates_green()
         if "thread" in new:
             _patch_threads()
         if "os" in new:
@@ -136,8 +138,9 @@ def _patch_connections() -> None:
 
 
 def _patch_multiprocessing() -> None:
-    from ._processes import green_semaphore
+    from ._processes import green_semaphore, let_coroutines_use_processes
 
+    let_coroutines_use_processes()
     try:
         module: Any = importlib.import_module("_multiprocessing")
         native = module.SemLock

@@ -1,25 +1,87 @@
 """The lock and the connections of `multiprocessing`.
 
-The lock would stop the whole loop until it is free. All of that package's locks, queues, events and pools stand on a semaphore that processes
-share. Nothing becomes ready when one is released, so green threads look again and again.
+The lock would stop the whole loop until it is free. All of that package's locks, queues,
+events and pools stand on a semaphore that processes share. Nothing becomes ready when one
+is released, so green threads look again and again.
+
+Starting a process and asking a manager are a few words with another process, which
+answers at once. A coroutine may do that, and holds up the loop meanwhile, as it does
+without greenio. What waits until somebody does something (`wait`, `acquire`, `join`) it
+may not: that somebody may be a green thread.
 """
 
 from __future__ import annotations
 
 import sys
-from types import FunctionType
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType, MappingProxyType
+from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from .._core._current import existing_hub
+from .._core._current import existing_hub, held_up, hub_to_park_in
 from .._core._ending import is_the_end
 from .._core._greenthread import sleep
 from .._core._originals import monotonic
+from ._later import when_imported
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _RECURSIVE = 0
 # From the first pause between two looks to the longest, in seconds.
 _PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+
+# What managers' objects do that waits for somebody, unless told not to.
+_WAITING = frozenset({"acquire", "join", "wait"})
+
+
+def let_coroutines_use_processes() -> None:
+    """Let coroutines start processes and talk with managers."""
+    when_imported("multiprocessing.process", _let_start)
+    when_imported("multiprocessing.managers", _let_ask)
+
+
+def _let_start(module: Any) -> None:
+    module.BaseProcess.start = _holding_up(module.BaseProcess.start)
+
+
+def _let_ask(module: Any) -> None:
+    # All questions go through these.
+    module.dispatch = _holding_up(module.dispatch)
+    for serializer, (listener, client) in module.listener_client.items():
+        module.listener_client[serializer] = listener, _holding_up(client)
+    manager, proxy = module.BaseManager, module.BaseProxy
+    manager.start = _holding_up(manager.start)
+    manager._finalize_manager = staticmethod(_holding_up(manager._finalize_manager))
+    call = _holding_up(proxy._callmethod)
+
+    @wraps(call)
+    def _callmethod(
+        self: Any, methodname: str, args: Any = (), kwds: Any = MappingProxyType({})
+    ) -> Any:
+        if _may_wait(self._token.typeid, methodname, args, kwds):
+            # Refused before it is asked: an answer that nobody read would be taken for
+            # that to the next question.
+            hub_to_park_in(f"{self._token.typeid}.{methodname}()")
+        return call(self, methodname, args, dict(kwds))
+
+    proxy._callmethod = _callmethod
+
+
+def _may_wait(kind: str, method: str, args: Any, kwds: Any) -> bool:
+    waiting = method in _WAITING or (method == "get" and kind.endswith("Queue"))
+    told = (*args[:1], *(kwds.get(name) for name in ("block", "blocking")))
+    return waiting and not any(value is False for value in told)
+
+
+def _holding_up(function: _F) -> _F:
+    @wraps(function)
+    def green(*args: Any, **kwargs: Any) -> Any:
+        with held_up():
+            return function(*args, **kwargs)
+
+    return green  # type: ignore[return-value]
 
 
 def green_connections(names: dict[Any, Any]) -> None:
