@@ -121,10 +121,10 @@ def _checked(awaitable: Any, hub: Hub) -> Any:
 def _future_of(
     awaitable: Any, hub: Hub
 ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
-    awaitable = _checked(awaitable, hub)
-    if asyncio.isfuture(awaitable):
-        return awaitable, None
     if not inspect.iscoroutine(awaitable):
+        awaitable = _checked(awaitable, hub)
+        if asyncio.isfuture(awaitable):
+            return awaitable, None
         awaitable = _await(awaitable)
     return _task(awaitable, hub.loop)
 
