@@ -15,7 +15,7 @@ import pytest
 
 import greenio
 from _fresh import run
-from _support import until
+from _support import run_on_loop, until
 from greenio import debug, hubs, sleep, spawn, tpool
 from greenio.event import Event
 
@@ -117,6 +117,19 @@ def test_monitor_of_a_green_program(hub_name, reports):
     monitor.close()
     assert reports[0].who == "the main program"
     assert "green thread of blocks" in reports[2].who
+
+
+def test_monitor_from_before_the_loop_runs(loop_factory, reports):
+    """It was started by the main program, which then runs a loop of asyncio's."""
+
+    async def main():
+        await spawn(blocks, reports)
+        while not reports.over(1):
+            await asyncio.sleep(0.001)
+
+    with debug.monitor(BLOCKING, reports):
+        run_on_loop(loop_factory, main)
+    assert "green thread of blocks" in reports[0].who
 
 
 def test_monitor_leaves_a_loop_that_waits_alone(hub_name, reports):

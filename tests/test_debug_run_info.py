@@ -197,6 +197,56 @@ def test_some_that_wait_for_each_other(hub_name):
         thread.kill()
 
 
+def test_a_long_chain(hub_name):
+    """It may be longer than the interpreter's stack is deep."""
+    threads = [spawn(waits_forever)]
+    for _ in range(1500):
+        threads.append(spawn(greenio.GreenThread.wait, threads[-1]))
+    sleep(0)
+    text = debug.format_run_info()
+    assert text.count("waits for the end of") == 1500
+    for thread in reversed(threads):
+        thread.kill()
+
+
+def test_what_awaits_deep_down(run_async):
+    """The stacks of portals that await, and of asynchronous generators."""
+
+    async def innermost():
+        await asyncio.sleep(600)
+
+    @greenio.portal
+    async def in_portal():
+        await innermost()
+
+    async def generator():
+        await innermost()
+        yield
+
+    async def iterates():
+        async for _ in generator():
+            pass
+
+    async def main():
+        tasks = [
+            asyncio.create_task(in_portal(), name="portal"),
+            asyncio.create_task(iterates(), name="iterator"),
+        ]
+        await asyncio.sleep(0)
+        text = debug.format_run_info()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return text
+
+    text = run_async(main)
+    for name, outer in (("portal", "in in_portal"), ("iterator", "in generator")):
+        entry = under(text, f"task {name!r}")
+        assert "asyncio.sleep(600)" in entry[0]
+        assert outer in "\n".join(entry)
+        assert "in innermost" in "\n".join(entry)
+
+
 def test_hidden_green_threads(hub_name):
     def parent():
         with greenio.loop_hidden():

@@ -7,9 +7,11 @@ stopped: the local variables of greenio's own functions at the end of its stack.
 from __future__ import annotations
 
 import asyncio
+import gc
 import linecache
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from inspect import isasyncgen
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -20,6 +22,10 @@ from .._core._bridge import await_, call_either, run_green
 from .._core._descriptors import Listener
 from .._core._greenthread import GreenThread, sleep
 from .._core._group import GreenGroup
+from .._core._portal import Portal
+
+# The types of what a coroutine awaits in ``async for`` and the like.
+_OF_ASYNC_GENERATORS = ("async_generator_asend", "async_generator_athrow")
 
 _PACKAGE = str(Path(__file__).parents[1])
 STANDARD_LIBRARY = Path(asyncio.__file__).parents[1]
@@ -51,6 +57,20 @@ def coroutine_stack(coroutine: Any) -> list[FrameType]:
             frames.append(frame)
         awaited = "gi_yieldfrom" if kind == "gi" else f"{kind}_await"
         coroutine = getattr(coroutine, awaited)
+        if type(coroutine).__name__ in _OF_ASYNC_GENERATORS:
+            # These do not tell whose they are, but the garbage collector knows.
+            coroutine = next(filter(isasyncgen, gc.get_referents(coroutine)), None)
+    return frames
+
+
+def greenlet_stack(frame: FrameType | None) -> list[FrameType]:
+    """Return the frames of a parked greenlet, outermost first.
+
+    Where it is a portal that awaits something, what it awaits comes after them.
+    """
+    frames = stack_of(frame)
+    if frames and frames[-1].f_code is Portal._drive.__code__:
+        frames += coroutine_stack(frames[-1].f_locals["steps"])
     return frames
 
 

@@ -20,7 +20,7 @@ from greenlet import greenlet
 
 from .._core._current import get_hub
 from .._core._greenthread import GreenThread
-from .._core._hub import Hub
+from .._core._hub import Hub, all_hubs
 from .._core._originals import allocate_lock, monotonic, start_new_thread
 from ._frames import (
     STANDARD_LIBRARY,
@@ -78,7 +78,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
     Each time that the loop does not go on for so long, `report` is called twice: when that
     is noticed, with the name and the stack of whoever runs then, and when the loop goes on.
 
-    It runs in an OS thread of its own, for the hub of the caller. It costs a loop that is
+    It runs in an OS thread of its own, for the caller's OS thread: for its hub, or the
+    hub of the loop that is run there later, until the caller's hub ends. It costs a loop that is
     busy a few callbacks per `max_blocking` seconds, and one that waits nothing (uvloop,
     which does not show that it waits, as much as when it is busy). Use it with ``with``,
     or keep it and `close` it.
@@ -103,7 +104,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
             )
         self._max = max_blocking
         self._report = report
-        self._hub: Hub = get_hub()
+        # The caller's, and that of whatever loop runs in its OS thread by now.
+        self._home = self._hub = get_hub()
         # Free as soon as the monitor is closed.
         self._closed = allocate_lock()
         self._closed.acquire()
@@ -133,11 +135,13 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
     # -- in the monitor's thread -------------------------------------------------------
 
     def _run(self) -> None:
-        loop = self._hub.loop
+        home = self._home
         while not self._closed.acquire(timeout=self._max / 4):
-            if self._hub.closed or loop.is_closed():
+            if home.closed or home.loop.is_closed():
                 return
-            if loop.is_running() and not self._is_idle():
+            if not self._hub.loop.is_running():
+                self._hub = _running_hub(home)
+            if self._hub.loop.is_running() and not self._is_idle():
                 self._check()
         # For `close`, which may be called again.
         self._closed.release()
@@ -194,6 +198,14 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         if hub.main is not None and hub.main.gr_frame is None:
             return "the main program"
         return f"a callback of the loop, in {_shown(frame)[-1].f_code.co_name}()"
+
+
+def _running_hub(home: Hub) -> Hub:
+    """Return the hub of the loop that runs in another hub's OS thread, if any does."""
+    for hub in tuple(all_hubs):
+        if hub.thread_id == home.thread_id and hub.loop.is_running():
+            return hub
+    return home
 
 
 def _green_threads(hub: Hub) -> list[GreenThread]:

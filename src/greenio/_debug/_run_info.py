@@ -27,6 +27,7 @@ from .._core._portal import Portal
 from ._frames import (
     above_the_loop,
     coroutine_stack,
+    greenlet_stack,
     is_ours,
     lines,
     stack_of,
@@ -36,6 +37,8 @@ from ._frames import (
 )
 
 _INDENT = "  "
+# What is further down is not indented any more.
+_DEEPEST = 30
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -54,25 +57,35 @@ class _Entry:
         """What entries have in common that differ only in which objects they are of."""
         return _ADDRESS.sub("", self.state), self.stack
 
-    def describe(self, depth: int = 0) -> Iterator[str]:
-        margin = _INDENT * depth
+    def lines(self, depth: int) -> Iterator[str]:
+        """Describe it, and not those below."""
+        margin = _INDENT * min(depth, _DEEPEST)
         yield f"{margin}{self.title}: {self.state}"
         yield from (f"{margin}{_INDENT * 2}{line}" for line in self.stack)
-        yield from _describe_all(self.children, depth + 1)
 
 
-def _describe_all(entries: list[_Entry], depth: int) -> Iterator[str]:
-    """Describe entries; of those that are alike, one."""
-    alike = Counter(entry.likeness() for entry in entries if not entry.children)
-    for entry in entries:
-        more = 0
-        if not entry.children:
-            more = alike.pop(entry.likeness(), 0) - 1
-            if more < 0:
-                continue
-        yield from entry.describe(depth)
+def _describe_all(roots: list[_Entry]) -> Iterator[str]:
+    """Describe entries, and those below each."""
+    # Chains may be longer than the interpreter's stack is deep.
+    pending = [(1, *entry) for entry in _condensed(roots)]
+    while pending:
+        depth, entry, more = pending.pop()
+        yield from entry.lines(depth)
         if more:
-            yield f"{_INDENT * (depth + 2)}({more} more like this)"
+            yield f"{_INDENT * (min(depth, _DEEPEST) + 2)}({more} more like this)"
+        pending += [(depth + 1, *child) for child in _condensed(entry.children)]
+
+
+def _condensed(entries: list[_Entry]) -> list[tuple[_Entry, int]]:
+    """Return one of each kind and how many more there are, the last first."""
+    alike = Counter(entry.likeness() for entry in entries if not entry.children)
+    condensed = []
+    for entry in entries:
+        if entry.children:
+            condensed.append((entry, 0))
+        elif entry.likeness() in alike:
+            condensed.append((entry, alike.pop(entry.likeness()) - 1))
+    return condensed[::-1]
 
 
 class _Picture:
@@ -115,7 +128,7 @@ class _Picture:
             f"{_INDENT}{_count(len(self._threads), 'green thread')}, "
             f"{_count(len(self._tasks), 'task')}, {portals} with a portal"
         )
-        yield from _describe_all(self._roots(), 1)
+        yield from _describe_all(self._roots())
 
     def _add(self, thing: Any, entry: _Entry) -> None:
         self._entries[id(thing)] = entry
@@ -140,12 +153,17 @@ class _Picture:
             self._walk(entry, seen)
         return roots
 
-    def _walk(self, entry: _Entry, seen: set[int]) -> None:
-        seen.add(id(entry))
-        entry.children = [child for child in entry.children if id(child) not in seen]
-        for child in entry.children:
-            if id(child) not in seen:
-                self._walk(child, seen)
+    def _walk(self, root: _Entry, seen: set[int]) -> None:
+        """Note who is below an entry; cut rings where they close."""
+        seen.add(id(root))
+        pending = [root]
+        while pending:
+            entry = pending.pop()
+            entry.children = [
+                child for child in entry.children if id(child) not in seen
+            ]
+            seen.update(map(id, entry.children))
+            pending += entry.children
 
     # -- one by one ------------------------------------------------------------------
 
@@ -212,7 +230,7 @@ class _Picture:
         frame = thread.gr_frame
         if frame is None:
             return _running_frames(self._hub) if self._is_running(thread) else []
-        return stack_of(frame)
+        return greenlet_stack(frame)
 
     def _is_running(self, thread: greenlet) -> bool:
         if self._here:
