@@ -152,6 +152,10 @@ class RLock:
         waiting[me] = waiting.get(me, 0) + 1
         try:
             outcome = self._waiters.wait(waiter, timeout, self._give_back)
+            while outcome is not TIMED_OUT and self._owner is not me:
+                # Whoever hands it over has been interrupted in the middle, by a
+                # finalizer that waits for something else.
+                waiter.let_others_run()
         finally:
             if waiting[me] > 1:
                 waiting[me] -= 1

@@ -40,7 +40,7 @@ from ._current import hub_to_park_in
 from ._errors import HubClosedError
 from ._hiding import running_loop
 from ._hub import Hub
-from ._originals import RLock, allocate_lock, get_ident
+from ._originals import RLock, allocate_lock, get_ident, time_sleep
 
 mutex = RLock()
 # `with mutex` written out, for the hottest paths: that costs half as much. `hold` stands
@@ -145,6 +145,11 @@ class GreenWaiter(Waiter):
             hub.loop_switch()
         return self.value
 
+    def let_others_run(self) -> None:
+        """Wait for a turn of the loop."""
+        self._hub.wake(self._greenlet)
+        self._hub.park()
+
     def block_for(self, queue: WaitQueue, seconds: float) -> Any:
         hub = self._hub
         timer = hub.call_later(seconds, self._expire, queue)
@@ -188,6 +193,10 @@ class ThreadWaiter(Waiter):
     def block(self) -> Any:
         self._lock.acquire()
         return self.value
+
+    def let_others_run(self) -> None:
+        """Wait a moment."""
+        time_sleep(0)
 
     def block_for(self, queue: WaitQueue, seconds: float) -> Any:
         if not self._lock.acquire(timeout=seconds):
