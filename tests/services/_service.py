@@ -116,6 +116,13 @@ async def in_the_background(number: int) -> dict[str, int]:
     return {"number": number}
 
 
+@app.get("/reset")
+async def reset() -> dict[str, object]:
+    global longest_block
+    longest_block = 0.0
+    return {}
+
+
 @app.get("/figures")
 async def figures() -> dict[str, object]:
     return {

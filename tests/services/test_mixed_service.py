@@ -54,6 +54,10 @@ async def ask(base: str) -> dict[str, object]:
                 assert response.status == 200, (path, await response.text())
                 return await response.json()
 
+        # What is imported with the first request of a kind is nobody's blocking.
+        for path in PATHS[:-1]:
+            await get(f"/{path}/0")
+        await get("/reset")
         paths = [f"/{PATHS[n % len(PATHS)]}/{n}" for n in range(200)]
         answers = await asyncio.gather(*map(get, paths))
         assert [answer["number"] for answer in answers] == list(range(200))
