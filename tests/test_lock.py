@@ -7,9 +7,12 @@ import gc
 import threading
 
 import pytest
+from greenlet import GreenletExit
 
 import greenio
 from _support import settle, until
+from greenio import spawn
+from greenio.event import Event
 from greenio.lock import Condition, Lock, RLock
 from greenio.semaphore import Semaphore
 
@@ -449,3 +452,83 @@ def test_the_standard_condition_works_with_our_locks():
         assert lock.statistics().count == 2
         condition.notify_all()
     assert lock._recursion_count() == 0
+
+
+# -- a release that is interrupted ----------------------------------------------------------
+
+
+class InterruptedLock(RLock):
+    """Its hand-over is interrupted where a finalizer that waits may do so."""
+
+    go_on: Event
+
+    def _hand_over(self):
+        waiter = self._waiters.pop_first() if self._waiters else None
+        if waiter is None:
+            self._owner, self._count = None, 0
+            return
+        turn = waiter.value
+        assert waiter.wake(turn)
+        self.go_on.wait()
+        self._owner, self._count = turn
+
+
+def test_nobody_has_the_lock_before_it_is_handed_over():
+    lock, log = InterruptedLock(), []
+    lock.go_on = Event()
+
+    def holder():
+        with lock:
+            settle(4)
+        log.append("released")
+
+    def waiter():
+        with lock:
+            log.append(lock._is_owned())
+
+    async def coroutine():
+        async with lock:
+            log.append(lock._is_owned())
+
+    for wait in (waiter, lambda: greenio.await_(coroutine())):
+        lock.go_on = Event()
+        threads = [spawn(holder), spawn(wait)]
+        settle()
+        assert log == []
+        lock.go_on.send()
+        for thread in threads:
+            thread.wait()
+        assert sorted(map(str, log)) == ["True", "released"]
+        log.clear()
+    assert not lock.locked()
+
+
+def test_killed_before_it_is_handed_over():
+    lock = InterruptedLock()
+
+    def holder():
+        with lock:
+            settle(4)
+
+    def waiter():
+        with lock:
+            raise AssertionError("it was killed")
+
+    async def coroutine():
+        async with lock:
+            raise AssertionError("it was killed")
+
+    for wait in (waiter, lambda: greenio.await_(coroutine())):
+        lock.go_on = Event()
+        threads = [spawn(holder), spawn(wait)]
+        settle()
+        killer = spawn(threads[1].kill)
+        settle()
+        lock.go_on.send()
+        threads[0].wait()
+        killer.wait()
+        with pytest.raises(GreenletExit):
+            threads[1].wait()
+        assert lock.acquire(timeout=1)
+        lock.release()
+        assert not lock.locked()

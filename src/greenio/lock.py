@@ -152,16 +152,46 @@ class RLock:
         waiting[me] = waiting.get(me, 0) + 1
         try:
             outcome = self._waiters.wait(waiter, timeout, self._give_back)
-            while outcome is not TIMED_OUT and self._owner is not me:
-                # Whoever hands it over has been interrupted in the middle, by a
-                # finalizer that waits for something else.
-                waiter.let_others_run()
+            if outcome is not TIMED_OUT and self._owner is not me:
+                self._wait_for_hand_over(waiter, me)
         finally:
             if waiting[me] > 1:
                 waiting[me] -= 1
             else:
                 del waiting[me]
         return outcome is not TIMED_OUT
+
+    def _wait_for_hand_over(
+        self, waiter: GreenWaiter | ThreadWaiter, me: object
+    ) -> None:
+        """Wait until whoever hands the lock over is through with that.
+
+        A finalizer that waits for something else may interrupt him in the middle, when
+        the next one has been woken.
+        """
+        error: BaseException | None = None
+        while self._owner is not me:
+            try:
+                waiter.let_others_run()
+            except BaseException as exc:  # noqa: BLE001 - it goes on below
+                error = exc if error is None else error
+        if error is not None:
+            with mutex:
+                self._give_back(waiter.value)
+            raise error
+
+    async def _wait_for_hand_over_async(self, waiter: TaskWaiter, me: object) -> None:
+        """See `_wait_for_hand_over`."""
+        error: BaseException | None = None
+        while self._owner is not me:
+            try:
+                await asyncio.sleep(0)
+            except BaseException as exc:  # noqa: BLE001 - it goes on below
+                error = exc if error is None else error
+        if error is not None:
+            with mutex:
+                self._give_back(waiter.value)
+            raise error
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """Take the lock as a coroutine; see `acquire`."""
@@ -180,7 +210,11 @@ class RLock:
             waiter.value = (me, count)
             self._waiters.append(waiter)
         outcome = await self._waiters.wait_async(waiter, timeout, self._give_back)
-        return outcome is not TIMED_OUT
+        if outcome is TIMED_OUT:
+            return False
+        if self._owner is not me:
+            await self._wait_for_hand_over_async(waiter, me)
+        return True
 
     def release(self) -> None:
         """Undo one `acquire`; after the last, the next one gets the lock.
