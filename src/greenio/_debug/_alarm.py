@@ -29,7 +29,8 @@ class _Alarm:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         blocking, self._blocking = self._blocking, None
-        if blocking is not None:
+        # It may have gone on in the meantime, and somebody else be interrupted here.
+        if blocking is not None and self._monitor.waiting:
             raise RuntimeError(f"Blocking detector ALARMED: {blocking}")
 
 

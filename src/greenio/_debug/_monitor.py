@@ -9,14 +9,12 @@ Nothing is added to a switch, a spawn or a callback.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-
-from greenlet import greenlet
+from typing import Any
 
 from .._core._current import get_hub
 from .._core._greenthread import GreenThread
@@ -108,6 +106,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         self._home = self._hub = get_hub()
         # Free as soon as the monitor is closed.
         self._closed = allocate_lock()
+        # Whether the loop has been asked for a sign and has not given it.
+        self.waiting = False
         self._closed.acquire()
         start_new_thread(self._run, ())
 
@@ -151,7 +151,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         sign = allocate_lock()
         sign.acquire()
         began = monotonic()
-        if not self._hub.call_threadsafe(sign.release):
+        self.waiting = True
+        if not self._hub.call_threadsafe(self._answer, sign):
             return
         if sign.acquire(timeout=self._max):
             return
@@ -168,6 +169,11 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
             if not (self._closed.locked() and self._hub.loop.is_running()):
                 return
         self._tell(Blocking(who, monotonic() - began, True, stack))
+
+    def _answer(self, sign: Any) -> None:
+        """The sign of life, called in the loop."""
+        self.waiting = False
+        sign.release()
 
     def _tell(self, blocking: Blocking) -> None:
         if self._closed.locked():
@@ -189,8 +195,9 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
 
     def _who(self, frame: FrameType) -> str:
         hub = self._hub
-        for thread in _green_threads(hub):
-            if thread.gr_frame is None and thread and not thread.dead:
+        for thread in hub.green_threads():
+            # The one that has started and is not parked.
+            if thread and thread.gr_frame is None and isinstance(thread, GreenThread):
                 return green_title(thread, frame)
         task = asyncio.current_task(hub.loop)
         if task is not None:
@@ -206,17 +213,6 @@ def _running_hub(home: Hub) -> Hub:
         if hub.thread_id == home.thread_id and hub.loop.is_running():
             return hub
     return home
-
-
-def _green_threads(hub: Hub) -> list[GreenThread]:
-    halves = (hub, hub.twin or hub)
-    return [
-        thing
-        for thing in gc.get_objects()
-        if issubclass(type(thing), greenlet)
-        and isinstance(thing, GreenThread)
-        and getattr(thing, "_hub", None) in halves
-    ]
 
 
 def _is_loops_own(frame: FrameType) -> bool:

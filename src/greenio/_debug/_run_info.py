@@ -11,7 +11,6 @@ import asyncio
 import gc
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
@@ -78,14 +77,17 @@ def _describe_all(roots: list[_Entry]) -> Iterator[str]:
 
 def _condensed(entries: list[_Entry]) -> list[tuple[_Entry, int]]:
     """Return one of each kind and how many more there are, the last first."""
-    alike = Counter(entry.likeness() for entry in entries if not entry.children)
-    condensed = []
+    shown: list[list[Any]] = []
+    alike: dict[object, list[Any]] = {}
     for entry in entries:
-        if entry.children:
-            condensed.append((entry, 0))
-        elif entry.likeness() in alike:
-            condensed.append((entry, alike.pop(entry.likeness()) - 1))
-    return condensed[::-1]
+        first = None if entry.children else alike.get(likeness := entry.likeness())
+        if first is not None:
+            first[1] += 1
+            continue
+        shown.append([entry, 0])
+        if not entry.children:
+            alike[likeness] = shown[-1]
+    return [(entry, more) for entry, more in reversed(shown)]
 
 
 class _Picture:
@@ -107,10 +109,13 @@ class _Picture:
             and getattr(thread, "_hub", None) in halves
             and not thread.dead
         ]
+        self._ready = {
+            id(entry) for half in halves for entry in (*half.ready, *half.batch)
+        }
         self._tasks = [
             task for task in all_tasks(hub.loop) if task is not hub._supervisor
         ]
-        # By id: nothing here may keep alive what it shows, or call its `__eq__`.
+        # All by id: nothing here may keep alive what it shows, or call its `__eq__`.
         self._entries: dict[int, _Entry] = {}
 
     def describe(self) -> Iterator[str]:
@@ -219,12 +224,7 @@ class _Picture:
             return None
 
     def _is_ready(self, thread: greenlet) -> bool:
-        for half in (self._hub, self._hub.twin):
-            if half is not None and any(
-                entry is thread for entry in (*half.ready, *half.batch)
-            ):
-                return True
-        return False
+        return id(thread) in self._ready
 
     def _frames(self, thread: greenlet) -> list[FrameType]:
         frame = thread.gr_frame
