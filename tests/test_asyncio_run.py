@@ -752,7 +752,7 @@ def test_nothing_is_kept(program):
         def legacy():
             asyncio.run(main())
 
-        from greenio._core._guest import GuestLoop
+        from greenio._bridge.nested_loop import GuestLoop
         for _ in range(20):
             spawn(legacy).wait()
         gc.collect()

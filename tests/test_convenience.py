@@ -20,8 +20,8 @@ import greenio
 from _sockets import PLACES, in_thread, reset, run_in, until_parked, waiting
 from _support import settle, until
 from greenio import StopServe, convenience, hubs
-from greenio._net._socket import GreenSocket
-from greenio._net._ssl import GreenSSLSocket
+from greenio._net.socket import GreenSocket
+from greenio._net.ssl import GreenSSLSocket
 from greenio.convenience import (
     ReusePortUnavailableWarning,
     ReuseRandomPortWarning,

@@ -100,7 +100,7 @@ def test_monitor_on_a_running_loop(run_async, reports):
         assert f"in {function}" in begun.stack
         assert "reports.block()" in begun.stack
         assert over.seconds >= begun.seconds >= BLOCKING
-        assert "_core" not in begun.stack
+        assert "_kernel" not in begun.stack
         assert "run_forever" not in begun.stack.split(f"in {function}")[-1]
 
 

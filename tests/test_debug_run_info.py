@@ -120,7 +120,7 @@ def test_everybody_and_what_they_wait_for(run_async):
     assert entry[-1].strip() == "(1 more like this)"
     assert "task 'Task-" in text
     assert ": running" in text
-    assert "_core" not in text
+    assert "_kernel" not in text
 
 
 def test_from_everywhere(hub_name):

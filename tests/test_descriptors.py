@@ -27,7 +27,7 @@ from _sockets import (
 )
 from _support import settle, until
 from greenio import debug, hubs
-from greenio._core._trampoline import wait_descriptor
+from greenio._greenthread.descriptor_waits import wait_descriptor
 from greenio.hubs import IOClosed, notify_close, notify_opened, trampoline
 
 
@@ -407,7 +407,7 @@ def test_second_reader(everywhere, ends):
         assert "in first_comer" in before
         assert "in second_comer" not in before
         assert "in second_comer" in after
-        assert "_core" not in message
+        assert "_kernel" not in message
         # The first goes on waiting.
         assert not first.dead
         os.write(writer, b"x")
@@ -759,7 +759,7 @@ def test_a_child_leaves_the_parents_descriptors_alone(hub_name):
         """
         import os
         import greenio
-        from greenio._net._socket import socketpair
+        from greenio._net.socket import socketpair
 
         first, second = socketpair()
         reading = greenio.spawn(first.recv, 100)

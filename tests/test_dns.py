@@ -14,8 +14,8 @@ import greenio
 from _sockets import PLACES, in_thread, run_in
 from _support import settle, until
 from greenio import hubs
-from greenio._net import _dns
-from greenio._net._socket import GreenSocket
+from greenio._net import dns
+from greenio._net.socket import GreenSocket
 
 
 @pytest.fixture(params=PLACES)
@@ -63,8 +63,8 @@ GETADDRINFO = [
 @pytest.mark.parametrize("args", GETADDRINFO, ids=[str(args) for args in GETADDRINFO])
 def test_getaddrinfo(hub_name, args):
     expected = outcome(socket.getaddrinfo, *args)
-    assert outcome(_dns.getaddrinfo, *args) == expected
-    assert outcome(greenio.spawn(_dns.getaddrinfo, *args).wait) == expected
+    assert outcome(dns.getaddrinfo, *args) == expected
+    assert outcome(greenio.spawn(dns.getaddrinfo, *args).wait) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_getaddrinfo(hub_name, args):
 )
 def test_others(everywhere, name, args):
     expected = outcome(getattr(socket, name), *args)
-    everywhere(lambda: check(outcome(getattr(_dns, name), *args), expected))
+    everywhere(lambda: check(outcome(getattr(dns, name), *args), expected))
 
 
 def check(got, expected):
@@ -116,21 +116,21 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch):
     function = Slow([(2, 1, 6, "", ("127.0.0.9", 7))])
-    standard = _dns._getaddrinfo
+    standard = dns._getaddrinfo
 
     def getaddrinfo(host, port, family, type, proto, flags):  # noqa: A002
         if host == "slow.test" and not flags & socket.AI_NUMERICHOST:
             return function(host, port)
         return standard(host, port, family, type, proto, flags)
 
-    monkeypatch.setattr(_dns, "_getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(dns, "_getaddrinfo", getaddrinfo)
     yield function
     function.go_on.set()
 
 
 @pytest.mark.parametrize("loop", ["asyncio"], indirect=True)
 def test_others_run_meanwhile(hub_name, slow):
-    looking = greenio.spawn(_dns.getaddrinfo, "slow.test", 7)
+    looking = greenio.spawn(dns.getaddrinfo, "slow.test", 7)
     until(lambda: slow.threads)
     assert slow.threads[0] is not threading.current_thread()
     settle()
@@ -141,25 +141,25 @@ def test_others_run_meanwhile(hub_name, slow):
 
 @pytest.mark.parametrize("loop", ["asyncio"], indirect=True)
 def test_killed(hub_name, slow):
-    looking = greenio.spawn(_dns.getaddrinfo, "slow.test", 7)
+    looking = greenio.spawn(dns.getaddrinfo, "slow.test", 7)
     until(lambda: slow.threads)
     began = time.monotonic()
     looking.kill()
     with pytest.raises(GreenletExit):
         looking.wait()
     with pytest.raises(greenio.Timeout), greenio.Timeout(0.01):
-        _dns.getaddrinfo("slow.test", 7)
+        dns.getaddrinfo("slow.test", 7)
     assert time.monotonic() - began < 5
     slow.go_on.set()
 
 
 def test_an_address_needs_no_thread(hub_name, monkeypatch):
     hub = hubs.get_hub()
-    monkeypatch.setattr(_dns, "await_", None)
-    assert _dns.getaddrinfo("127.0.0.1", 80)
-    assert _dns.gethostbyname("127.0.0.1") == "127.0.0.1"
+    monkeypatch.setattr(dns, "await_", None)
+    assert dns.getaddrinfo("127.0.0.1", 80)
+    assert dns.gethostbyname("127.0.0.1") == "127.0.0.1"
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-    assert _dns.getnameinfo(("127.0.0.1", 80), numeric) == ("127.0.0.1", "80")
+    assert dns.getnameinfo(("127.0.0.1", 80), numeric) == ("127.0.0.1", "80")
     with GreenSocket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.sendto(b"x", sock.getsockname())
@@ -178,7 +178,7 @@ def test_the_loop_resolves(hub_name):
     asked = []
     hubs.use_hub(Loop)
     try:
-        assert _dns.getaddrinfo("anything.test", 80, type=1) == [
+        assert dns.getaddrinfo("anything.test", 80, type=1) == [
             (2, 1, 6, "", ("127.0.0.1", 80))
         ]
         assert asked == [
@@ -196,11 +196,11 @@ def test_the_loop_resolves(hub_name):
 
 def test_in_the_loop_greenlet(run_async):
     async def main():
-        assert _dns.getaddrinfo("127.0.0.1", 80)
+        assert dns.getaddrinfo("127.0.0.1", 80)
         for call in (
-            lambda: _dns.getaddrinfo("localhost", 80),
-            lambda: _dns.gethostbyname_ex("localhost"),
-            lambda: _dns.getfqdn("localhost"),
+            lambda: dns.getaddrinfo("localhost", 80),
+            lambda: dns.gethostbyname_ex("localhost"),
+            lambda: dns.getfqdn("localhost"),
         ):
             with pytest.raises(greenio.BlockingInLoopError):
                 call()
@@ -211,9 +211,9 @@ def test_in_the_loop_greenlet(run_async):
 def test_in_an_os_thread_without_a_hub(hub_name):
     def look_up():
         return (
-            _dns.getaddrinfo("localhost", 80),
-            _dns.gethostbyname("localhost"),
-            _dns.gethostbyname_ex("localhost"),
+            dns.getaddrinfo("localhost", 80),
+            dns.gethostbyname("localhost"),
+            dns.gethostbyname_ex("localhost"),
         )
 
     assert in_thread(look_up) == (
@@ -251,7 +251,7 @@ def test_resolved(hub_name, family, address, expected):
     except OSError:
         pytest.skip("no such family here")
     with sock:
-        assert _dns.resolved(sock, address) == expected
+        assert dns.resolved(sock, address) == expected
 
 
 def test_an_interface_by_name(hub_name):
@@ -262,6 +262,6 @@ def test_an_interface_by_name(hub_name):
         pytest.skip("no IPv6 here")
     name = socket.if_nameindex()[0][1]
     with sock:
-        resolved = _dns.resolved(sock, (f"fe80::1%{name}", 80))
+        resolved = dns.resolved(sock, (f"fe80::1%{name}", 80))
         assert resolved[1:3] == (80, 0)
         assert resolved[3] == socket.if_nametoindex(name)

@@ -15,7 +15,7 @@ START = """
 import os, sys, threading, time, warnings
 import greenio, greenlet
 from greenio.queue import Queue
-from greenio._core import _originals
+from greenio._std import originals
 
 # Since Python 3.12, if there are OS threads besides.
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)
@@ -23,7 +23,7 @@ parent = os.getpid()
 
 def say(*words):
     # In one write: two processes share the pipe.
-    _originals.os_write(1, (" ".join(map(str, words)) + "\\n").encode())
+    originals.os_write(1, (" ".join(map(str, words)) + "\\n").encode())
 
 def status_of(child):
     while True:
@@ -105,7 +105,7 @@ def test_items_are_not_handed_to_coroutines_and_os_threads_of_the_parent(hub_nam
     printed = program(
         """
         items = Queue()
-        real = _originals.Thread(target=lambda: say("thread", items.get()))
+        real = originals.Thread(target=lambda: say("thread", items.get()))
         real.start()
         while not items.getting():
             greenio.sleep(0.001)
@@ -287,7 +287,7 @@ def test_another_os_thread_was_in_the_middle_of_something(hub_name):
         import logging
         import greenio
         greenio.monkey_patch()
-        from greenio._core._waiters import mutex
+        from greenio._kernel.waiters import mutex
         import threading
 
         class _thread:

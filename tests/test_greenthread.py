@@ -567,7 +567,7 @@ def test_sleep_in_a_thread_without_a_hub_makes_none():
     def in_thread():
         sleep(0)
         sleep(0.001)
-        made.append(greenio._core._current.existing_hub())
+        made.append(greenio._kernel.current.existing_hub())
 
     thread = threading.Thread(target=in_thread)
     thread.start()

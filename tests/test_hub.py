@@ -12,7 +12,7 @@ import pytest
 
 import greenio
 from greenio import event, hubs, sleep, spawn
-from greenio._core._current import close_thread_hub, existing_hub
+from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio.hubs import HubClosedError, HubError, IOClosed
 
 

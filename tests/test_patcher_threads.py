@@ -12,6 +12,7 @@ import pytest
 
 import greenio
 from _support import until
+from greenio._patch import threads as patched
 from greenio.green import queue, threading, time
 from greenio.green.thread import allocate_lock
 
@@ -230,17 +231,16 @@ def test_current_thread_of_a_spawned_green_thread():
 
 
 def test_nothing_is_left_of_threads():
-    from greenio._patch import _threads
 
     gc.collect()
-    before = len(_threads._sentinels), len(threading._active)
+    before = len(patched._sentinels), len(threading._active)
     for _ in range(20):
         thread = threading.Thread(target=threading.current_thread)
         thread.start()
         thread.join()
     for _ in range(20):
         greenio.spawn(threading.current_thread).wait()
-    assert (len(_threads._sentinels), len(threading._active)) == before
+    assert (len(patched._sentinels), len(threading._active)) == before
     assert not threading._limbo
 
 

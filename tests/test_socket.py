@@ -34,7 +34,7 @@ from _sockets import (
 )
 from _support import settle, until
 from greenio import hubs
-from greenio._net._socket import (
+from greenio._net.socket import (
     GreenSocket,
     create_connection,
     create_server,

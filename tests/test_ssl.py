@@ -21,9 +21,8 @@ import greenio
 from _sockets import PLACES, in_thread, registered, run_in, until_parked, waiting
 from _support import settle, until
 from greenio import hubs
-from greenio._net import _ssl
-from greenio._net._socket import GreenSocket, socketpair
-from greenio._net._ssl import (
+from greenio._net.socket import GreenSocket, socketpair
+from greenio._net.ssl import (
     GreenSSLContext,
     GreenSSLSocket,
     create_default_context,
@@ -1012,5 +1011,5 @@ def test_types():
     assert issubclass(GreenSSLContext, ssl.SSLContext)
     order = GreenSSLSocket.__mro__
     assert order.index(GreenSocket) < order.index(ssl.SSLSocket)
-    assert isinstance(_ssl, types.ModuleType)
+    assert isinstance(ssl, types.ModuleType)
     assert in_thread(lambda: GreenSSLContext(ssl.PROTOCOL_TLS_CLIENT)) is not None

@@ -11,56 +11,56 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent as getcurrent
 
-from ._core import _fork as _fork
-from ._core._adopt import ensure_portal as ensure_portal
-from ._core._bridge import await_ as await_
-from ._core._bridge import run_green as run_green
-from ._core._errors import BlockingInLoopError as BlockingInLoopError
-from ._core._errors import SimultaneousUseError as SimultaneousUseError
-from ._core._greenthread import GreenThread as GreenThread
-from ._core._greenthread import call_after_global as call_after_global
-from ._core._greenthread import exc_after as exc_after
-from ._core._greenthread import kill as kill
-from ._core._greenthread import sleep as sleep
-from ._core._greenthread import spawn as spawn
-from ._core._greenthread import spawn_after as spawn_after
-from ._core._greenthread import spawn_n as spawn_n
-from ._core._group import GreenGroup as GreenGroup
-from ._core._portal import has_portal as has_portal
-from ._core._portal import portal as portal
-from ._core._portal import portal_task_factory as portal_task_factory
-from ._core._run import from_thread as from_thread
-from ._core._run import run as run
-from ._core._timeout import Timeout as Timeout
-from ._core._timeout import is_timeout as is_timeout
-from ._core._timeout import with_timeout as with_timeout
-from ._core._timeout import wrap_is_timeout as wrap_is_timeout
-from ._core._visibility import hide_loop as hide_loop
-from ._core._visibility import loop_hidden as loop_hidden
-from ._core._wrappers import as_async as as_async
-from ._core._wrappers import as_sync as as_sync
-from ._core._wrappers import async_context as async_context
-from ._core._wrappers import async_iter as async_iter
-from ._core._wrappers import sync_context as sync_context
-from ._core._wrappers import sync_iter as sync_iter
+from ._bridge import fork as _fork  # noqa: F401
+from ._bridge.await_ import await_ as await_
+from ._bridge.await_ import run_green as run_green
+from ._bridge.ensure_portal import ensure_portal as ensure_portal
+from ._bridge.group import GreenGroup as GreenGroup
+from ._bridge.loop_visibility import hide_loop as hide_loop
+from ._bridge.loop_visibility import loop_hidden as loop_hidden
+from ._bridge.portal import has_portal as has_portal
+from ._bridge.portal import portal as portal
+from ._bridge.portal import portal_task_factory as portal_task_factory
+from ._bridge.run import from_thread as from_thread
+from ._bridge.run import run as run
+from ._bridge.wrappers import as_async as as_async
+from ._bridge.wrappers import as_sync as as_sync
+from ._bridge.wrappers import async_context as async_context
+from ._bridge.wrappers import async_iter as async_iter
+from ._bridge.wrappers import sync_context as sync_context
+from ._bridge.wrappers import sync_iter as sync_iter
+from ._greenthread.greenthread import GreenThread as GreenThread
+from ._greenthread.greenthread import call_after_global as call_after_global
+from ._greenthread.greenthread import exc_after as exc_after
+from ._greenthread.greenthread import kill as kill
+from ._greenthread.greenthread import sleep as sleep
+from ._greenthread.greenthread import spawn as spawn
+from ._greenthread.greenthread import spawn_after as spawn_after
+from ._greenthread.greenthread import spawn_n as spawn_n
+from ._greenthread.timeout import Timeout as Timeout
+from ._greenthread.timeout import is_timeout as is_timeout
+from ._greenthread.timeout import with_timeout as with_timeout
+from ._greenthread.timeout import wrap_is_timeout as wrap_is_timeout
+from ._std.errors import BlockingInLoopError as BlockingInLoopError
+from ._std.errors import SimultaneousUseError as SimultaneousUseError
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ._alias import install_as_eventlet as install_as_eventlet
+    from ._sync.event import Event as Event
+    from ._sync.queue import Queue as Queue
+    from ._sync.semaphore import BoundedSemaphore as BoundedSemaphore
+    from ._sync.semaphore import CappedSemaphore as CappedSemaphore
+    from ._sync.semaphore import Semaphore as Semaphore
     from .convenience import StopServe as StopServe
     from .convenience import connect as connect
     from .convenience import listen as listen
     from .convenience import serve as serve
     from .convenience import wrap_ssl as wrap_ssl
-    from .event import Event as Event
     from .greenpool import GreenPile as GreenPile
     from .greenpool import GreenPool as GreenPool
     from .patcher import import_patched as import_patched
     from .patcher import monkey_patch as monkey_patch
-    from .queue import Queue as Queue
-    from .semaphore import BoundedSemaphore as BoundedSemaphore
-    from .semaphore import CappedSemaphore as CappedSemaphore
-    from .semaphore import Semaphore as Semaphore
 
 TimeoutError = Timeout  # noqa: A001 - eventlet's name for it
 

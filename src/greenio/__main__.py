@@ -293,10 +293,10 @@ def main() -> None:
         _fail(f"python -m greenio: {exc}\n\n{_USAGE.rstrip()}")
 
     from ._alias import install_as_eventlet
-    from ._core._current import HIDE_VARIABLE
-    from ._core._errors import HubError
-    from ._core._loops import ENVIRONMENT_VARIABLE
-    from ._core._visibility import hide_loop
+    from ._bridge.loop_visibility import hide_loop
+    from ._kernel.current import HIDE_VARIABLE
+    from ._kernel.loops import ENVIRONMENT_VARIABLE
+    from ._std.errors import HubError
     from .hubs import use_hub
     from .patcher import monkey_patch
 

@@ -8,8 +8,8 @@ so the number of requests at a time is not limited by a pool of threads.
 
 from __future__ import annotations
 
-from ._asgi._middleware import WSGIMiddleware as WSGIMiddleware
-from ._asgi._request import IncompleteResponseError as IncompleteResponseError
+from ._asgi.middleware import WSGIMiddleware as WSGIMiddleware
+from ._asgi.request import IncompleteResponseError as IncompleteResponseError
 
 __all__ = ["IncompleteResponseError", "WSGIMiddleware"]
 

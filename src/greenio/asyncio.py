@@ -12,8 +12,8 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any
 
-from ._core._bridge import await_
-from ._core._greenthread import GreenThread, spawn
+from ._bridge.await_ import await_
+from ._greenthread.greenthread import GreenThread, spawn
 
 __all__ = ["spawn_for_awaitable"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from ._core._current import get_hub
-from ._core._greenthread import check_callable, kill, sleep
-from ._net import _constants as _socket
-from ._net._socket import GreenSocket
-from ._net._ssl import GreenSSLSocket, wrap_socket
+from ._greenthread.greenthread import check_callable, kill, sleep
+from ._kernel.current import get_hub
+from ._net import constants as _socket
+from ._net.socket import GreenSocket
+from ._net.ssl import GreenSSLSocket, wrap_socket
 from .greenpool import GreenPool
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenlet import getcurrent
 
-from ._core._local import local as local
+from ._greenthread.local import local as local
 
 __all__ = ["get_ident", "local"]
 

@@ -7,16 +7,16 @@ import traceback
 from greenlet import getcurrent, greenlet
 
 from . import tpool
-from ._core._current import get_hub
-from ._core._descriptors import set_prevent_multiple_waiters
-from ._debug import _hub_state
-from ._debug._alarm import detect_blocking
-from ._debug._monitor import Blocking as Blocking
-from ._debug._monitor import monitor as monitor
-from ._debug._run_info import format_run_info as format_run_info
-from ._debug._spew import Spew as Spew
-from ._debug._spew import spew as spew
-from ._debug._spew import unspew as unspew
+from ._debug import hub_state as _hub_state
+from ._debug.alarm import detect_blocking
+from ._debug.monitor import Blocking as Blocking
+from ._debug.monitor import monitor as monitor
+from ._debug.run_info import format_run_info as format_run_info
+from ._debug.spew import Spew as Spew
+from ._debug.spew import spew as spew
+from ._debug.spew import unspew as unspew
+from ._kernel.current import get_hub
+from ._kernel.descriptors import set_prevent_multiple_waiters
 
 __all__ = [
     "Blocking",

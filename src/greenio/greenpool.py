@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._core._greenthread import GreenThread
-from ._core._pile import Arrivals
-from ._core._pool import GreenPool as GreenPool
-from .semaphore import Semaphore
+from ._greenthread.greenthread import GreenThread
+from ._greenthread.pool import GreenPool as GreenPool
+from ._greenthread.results import Arrivals
+from ._sync.semaphore import Semaphore
 
 __all__ = ["GreenMap", "GreenPile", "GreenPool"]
 

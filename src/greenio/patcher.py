@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ._patch._imports import SysModulesSaver as SysModulesSaver
-from ._patch._imports import import_patched as import_patched
-from ._patch._imports import inject as inject
-from ._patch._imports import patch_function as patch_function
-from ._patch._imports import slurp_properties as slurp_properties
-from ._patch._monkey import already_patched as already_patched
-from ._patch._monkey import is_monkey_patched as is_monkey_patched
-from ._patch._monkey import monkey_patch as monkey_patch
-from ._patch._report import report as report
-from ._patch._views import original as original
+from ._patch.imports import SysModulesSaver as SysModulesSaver
+from ._patch.imports import import_patched as import_patched
+from ._patch.imports import inject as inject
+from ._patch.imports import patch_function as patch_function
+from ._patch.imports import slurp_properties as slurp_properties
+from ._patch.monkey import already_patched as already_patched
+from ._patch.monkey import is_monkey_patched as is_monkey_patched
+from ._patch.monkey import monkey_patch as monkey_patch
+from ._patch.report import report as report
+from ._patch.views import original as original
 
 __all__ = [
     "SysModulesSaver",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._core._timeout import Timeout as Timeout
-from ._core._timeout import is_timeout as is_timeout
-from ._core._timeout import with_timeout as with_timeout
-from ._core._timeout import wrap_is_timeout as wrap_is_timeout
+from ._greenthread.timeout import Timeout as Timeout
+from ._greenthread.timeout import is_timeout as is_timeout
+from ._greenthread.timeout import with_timeout as with_timeout
+from ._greenthread.timeout import wrap_is_timeout as wrap_is_timeout
 
 __all__ = ["Timeout", "is_timeout", "with_timeout", "wrap_is_timeout"]

@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from ._core._bridge import adopt_changes
-from ._core._current import existing_hub
-from ._core._originals import (
+from ._bridge.await_ import adopt_changes
+from ._kernel.current import existing_hub
+from ._kernel.waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter
+from ._std.originals import (
     SimpleQueue,
     allocate_lock,
     monotonic,
     start_new_thread,
     thread_local,
 )
-from ._core._waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter
 
 __all__ = ["Proxy", "execute", "killall", "set_num_threads", "setup"]
 
@@ -122,7 +122,7 @@ class _Pool:
             count = self._threads
         for _ in range(count):
             self._jobs.put(None)
-        from ._core._greenthread import sleep
+        from ._greenthread.greenthread import sleep
 
         deadline = monotonic() + timeout
         while self._threads:

@@ -13,8 +13,8 @@ from typing import Any
 from MySQLdb import connections as _connections
 
 from .. import tpool as _tpool
-from .._core._trampoline import trampoline as _trampoline
-from .._patch._modules import complete as _complete
+from .._greenthread.descriptor_waits import trampoline as _trampoline
+from .._patch.modules import complete as _complete
 
 # What fits into a socket's buffer is sent at once.
 _SENT_AT_ONCE = 1 << 15

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._modules import complete as _complete
-from .._patch._os import close as close
-from .._patch._os import read as read
-from .._patch._os import wait as wait
-from .._patch._os import waitpid as waitpid
-from .._patch._os import write as write
+from .._patch.modules import complete as _complete
+from .._patch.os import close as close
+from .._patch.os import read as read
+from .._patch.os import wait as wait
+from .._patch.os import waitpid as waitpid
+from .._patch.os import write as write
 
 if TYPE_CHECKING:
     from os import *

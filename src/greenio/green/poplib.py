@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._modules import execute as _execute
+from .._patch.modules import execute as _execute
 
 if TYPE_CHECKING:
     from poplib import *

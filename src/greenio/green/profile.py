@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent, greenlet
 
-from .._patch._modules import complete as _complete
-from .._patch._modules import standard as _standard
+from .._patch.modules import complete as _complete
+from .._patch.modules import standard as _standard
 
 _plain: Any = _standard("profile").Profile
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._modules import execute as _execute
-from .._patch._simple_queue import SimpleQueue as _SimpleQueue
+from .._patch.modules import execute as _execute
+from .._patch.simple_queue import SimpleQueue as _SimpleQueue
 
 if TYPE_CHECKING:
     from queue import *

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._modules import execute as _execute
-from .._patch._modules import standard as _standard
+from .._patch.modules import execute as _execute
+from .._patch.modules import standard as _standard
 from .select import select as _select
 
 if TYPE_CHECKING:

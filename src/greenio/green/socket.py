@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from .._net._dns import getaddrinfo as getaddrinfo
-from .._net._dns import getfqdn as getfqdn
-from .._net._dns import gethostbyaddr as gethostbyaddr
-from .._net._dns import gethostbyname as gethostbyname
-from .._net._dns import gethostbyname_ex as gethostbyname_ex
-from .._net._dns import getnameinfo as getnameinfo
-from .._net._socket import GreenSocket as GreenSocket
-from .._patch._modules import complete as _complete
+from .._net.dns import getaddrinfo as getaddrinfo
+from .._net.dns import getfqdn as getfqdn
+from .._net.dns import gethostbyaddr as gethostbyaddr
+from .._net.dns import gethostbyname as gethostbyname
+from .._net.dns import gethostbyname_ex as gethostbyname_ex
+from .._net.dns import getnameinfo as getnameinfo
+from .._net.socket import GreenSocket as GreenSocket
+from .._patch.modules import complete as _complete
 
 if TYPE_CHECKING:
     from socket import *

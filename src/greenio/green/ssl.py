@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from .._net._ssl import GreenSSLContext as GreenSSLContext
-from .._net._ssl import GreenSSLSocket as GreenSSLSocket
-from .._patch._modules import complete as _complete
+from .._net.ssl import GreenSSLContext as GreenSSLContext
+from .._net.ssl import GreenSSLSocket as GreenSSLSocket
+from .._patch.modules import complete as _complete
 from .socket import create_connection as create_connection
 from .socket import socket as socket
 

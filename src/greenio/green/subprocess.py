@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._files import green_io as _green_io
-from .._patch._modules import execute as _execute
-from .._patch._subprocess import green_wait as _green_wait
+from .._patch.files import green_io as _green_io
+from .._patch.modules import execute as _execute
+from .._patch.subprocess import green_wait as _green_wait
 
 if TYPE_CHECKING:
     from subprocess import *

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from .._core._local import local as _green_local
-from .._patch import _threads
-from .._patch._locks import ThreadLock as _ThreadLock
-from .._patch._locks import ThreadRLock as _ThreadRLock
-from .._patch._modules import complete as _complete
-from .._patch._modules import standard as _standard
-from .._patch._threads import _count as _count
-from .._patch._threads import get_ident as get_ident
-from .._patch._threads import start_new_thread as start_new_thread
+from .._greenthread.local import local as _green_local
+from .._patch import threads as _threads
+from .._patch.locks import ThreadLock as _ThreadLock
+from .._patch.locks import ThreadRLock as _ThreadRLock
+from .._patch.modules import complete as _complete
+from .._patch.modules import standard as _standard
+from .._patch.threads import _count as _count
+from .._patch.threads import get_ident as get_ident
+from .._patch.threads import start_new_thread as start_new_thread
 
 if TYPE_CHECKING:
     from _thread import *

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch._modules import execute as _execute
-from .._patch._modules import share_main_thread as _share_main_thread
-from .._patch._threading import green_names as _green_names
-from .._patch._threads import forget as _forget
+from .._patch.modules import execute as _execute
+from .._patch.modules import share_main_thread as _share_main_thread
+from .._patch.threading import green_names as _green_names
+from .._patch.threads import forget as _forget
 
 if TYPE_CHECKING:
     from threading import *

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .._core._greenthread import sleep as _sleep
-from .._patch._modules import complete as _complete
+from .._greenthread.greenthread import sleep as _sleep
+from .._patch.modules import complete as _complete
 
 if TYPE_CHECKING:
     from time import *

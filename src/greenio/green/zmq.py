@@ -15,12 +15,12 @@ from collections.abc import Callable
 from importlib import import_module as _import_module
 from typing import Any
 
-from .._core._current import get_hub as _get_hub
-from .._core._current import hub_to_park_in as _hub_to_park_in
-from .._core._greenthread import spawn as _spawn
-from .._core._originals import monotonic as _monotonic
-from .._patch._modules import complete as _complete
-from ..event import Event as _Event
+from .._greenthread.greenthread import spawn as _spawn
+from .._kernel.current import get_hub as _get_hub
+from .._kernel.current import hub_to_park_in as _hub_to_park_in
+from .._patch.modules import complete as _complete
+from .._std.originals import monotonic as _monotonic
+from .._sync.event import Event as _Event
 from .select import poll as _poll
 
 # Not by its name, of which type checkers make different things.

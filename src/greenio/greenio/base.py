@@ -6,9 +6,9 @@ import errno
 import os
 from typing import Any, TypeVar
 
-from .._net._constants import SHUT_RDWR, SO_ERROR, SOL_SOCKET
-from .._net._files import set_nonblocking as set_nonblocking
-from .._net._socket import GreenSocket as GreenSocket
+from .._net.constants import SHUT_RDWR, SO_ERROR, SOL_SOCKET
+from .._net.files import set_nonblocking as set_nonblocking
+from .._net.socket import GreenSocket as GreenSocket
 
 S = TypeVar("S")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from .._net._files import GreenFileIO as GreenFileIO
-from .._net._files import open_pipe
+from .._net.files import GreenFileIO as GreenFileIO
+from .._net.files import open_pipe
 from .base import SOCKET_BLOCKING as SOCKET_BLOCKING
 from .base import greenpipe_doc as greenpipe_doc
 

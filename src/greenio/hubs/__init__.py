@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .._core._current import get_hub as get_hub
-from .._core._current import use_hub as use_hub
-from .._core._errors import HubClosedError as HubClosedError
-from .._core._errors import HubError as HubError
-from .._core._errors import IOClosed as IOClosed
-from .._core._hub import Hub as Hub
-from .._core._trampoline import notify_close as notify_close
-from .._core._trampoline import notify_opened as notify_opened
-from .._core._trampoline import trampoline as trampoline
+from .._greenthread.descriptor_waits import notify_close as notify_close
+from .._greenthread.descriptor_waits import notify_opened as notify_opened
+from .._greenthread.descriptor_waits import trampoline as trampoline
+from .._kernel.current import get_hub as get_hub
+from .._kernel.current import use_hub as use_hub
+from .._kernel.hub import Hub as Hub
+from .._std.errors import HubClosedError as HubClosedError
+from .._std.errors import HubError as HubError
+from .._std.errors import IOClosed as IOClosed
 
 __all__ = [
     "Hub",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core._hub import Hub as Hub
+from .._kernel.hub import Hub as Hub
 
 __all__ = ["Hub", "is_available"]
 

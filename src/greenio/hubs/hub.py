@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .._core._descriptors import READ as READ
-from .._core._descriptors import WRITE as WRITE
-from .._core._descriptors import Listener as FdListener
-from .._core._hub import Hub as BaseHub
+from .._kernel.descriptors import READ as READ
+from .._kernel.descriptors import WRITE as WRITE
+from .._kernel.descriptors import Listener as FdListener
+from .._kernel.hub import Hub as BaseHub
 
 __all__ = ["READ", "WRITE", "BaseHub", "FdListener"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core._timers import Timer as Timer
+from .._kernel.timers import Timer as Timer
 
 LocalTimer = Timer
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from importlib import import_module as _import_module
 from typing import Any
 
-from ..._core._descriptors import READ as _READ
-from ..._core._descriptors import WRITE as _WRITE
-from ..._core._originals import socket_class as _socket_class
-from ..._net._socket import GreenSocket as _GreenSocket
-from ..._patch._modules import complete as _complete
+from ..._kernel.descriptors import READ as _READ
+from ..._kernel.descriptors import WRITE as _WRITE
+from ..._net.socket import GreenSocket as _GreenSocket
+from ..._patch.modules import complete as _complete
+from ..._std.originals import socket_class as _socket_class
 
 # Not by its name, of which type checkers make different things.
 _SSL: Any = _import_module("OpenSSL.SSL")

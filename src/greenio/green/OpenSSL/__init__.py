@@ -1,6 +1,6 @@
 """`OpenSSL` (pyOpenSSL); the connections of `SSL` are green."""
 
-from ..._patch._modules import complete as _complete
+from ..._patch.modules import complete as _complete
 from . import SSL as SSL
 from . import crypto as crypto
 from . import version as version

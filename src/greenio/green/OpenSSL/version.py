@@ -1,5 +1,5 @@
 """`OpenSSL.version`, which never waits."""
 
-from ..._patch._modules import share as _share
+from ..._patch.modules import share as _share
 
 _share(globals(), "OpenSSL.version")

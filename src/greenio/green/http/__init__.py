@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..._patch._modules import package_of as _package_of
+from ..._patch.modules import package_of as _package_of
 
 if TYPE_CHECKING:
     from http import *

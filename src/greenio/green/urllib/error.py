@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..._patch._modules import share as _share
+from ..._patch.modules import share as _share
 
 if TYPE_CHECKING:
     from urllib.error import *

@@ -1,0 +1,111 @@
+"""What becomes of hubs and green threads in a forked child.
+
+Whoever forked goes on, on a loop of the child's own; the other green threads are the
+parent's, as other OS threads are. So every hub that the child finds is disowned, and
+every other green thread counts as ended, with GreenletExit. They are not taken apart:
+their ``finally`` blocks belong to the parent, and the loops share the kernel's side of
+their pollers with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .._greenthread.descriptor_waits import known_hubs
+from .._greenthread.greenthread import GreenThread
+from .._kernel import current as _current
+from .._kernel.hidden_loop import twin_of
+from .._kernel.hub import Hub
+from .._kernel.waiters import notice_fork
+from .._std.originals import finish_threads, in_main_thread
+from .inline_thread import Visitor
+from .portal import Orphan, Portal
+
+# What must never be taken apart: see above.
+_inherited: list[object] = []
+
+
+def _in_child() -> None:
+    notice_fork()
+    hubs = known_hubs()
+    if not hubs:
+        return
+    forker: Any = getcurrent()
+    others = _green_threads(hubs)
+    others.discard(forker)
+    _inherited.append((hubs, others, [_tasks(hub) for hub in hubs]))
+    for hub in hubs:
+        _inherited.extend((half.ready, half.batch) for half in _halves(hub))
+        _inherited.append((*hub.idle_visitors, *hub.idle_portals))
+        hub.disown()
+    for thread in others:
+        thread.lose("in the parent process", GreenletExit("it is the parent process's"))
+    _current.forget_hubs()
+    asyncio._set_running_loop(None)
+    if in_main_thread():
+        # What woke the parent's loop would go on doing so.
+        signal.set_wakeup_fd(-1)
+    if isinstance(forker, Visitor):
+        forker.forsake()
+    if isinstance(forker, GreenThread):
+        hub = _current.get_own_hub()
+        forker._hub = twin_of(hub) if forker._hub.hides else hub
+        forker.parent = hub.loop_greenlet
+        forker.link(_leave)
+    elif isinstance(forker, Portal):
+        Orphan.adopt(forker)
+
+
+def _green_threads(hubs: tuple[Hub, ...]) -> set[GreenThread]:
+    # Cheaper than to go through all objects, and leaves their reference counts alone:
+    # what is written to has to be copied for the child.
+    halves = [half for hub in hubs for half in _halves(hub)]
+    return {each for each in gc.get_referrers(*halves) if isinstance(each, GreenThread)}
+
+
+def _halves(hub: Hub) -> list[Hub]:
+    return [hub] if hub.twin is None else [hub, hub.twin]
+
+
+def _tasks(hub: Hub) -> object:
+    return hub.loop.is_closed() or asyncio.all_tasks(hub.loop)
+
+
+def _leave(forker: greenlet) -> None:
+    """End the child when the green thread that goes on in it has ended.
+
+    What comes below it on the stack (the loop, the main greenlet) is the parent's.
+    """
+    status: Any = 0
+    error = getattr(forker, "_error", None)
+    try:
+        finish_threads()
+        if isinstance(error, SystemExit):
+            status = error.code
+            if status is None:
+                status = 0
+            elif not isinstance(status, int):
+                sys.stderr.write(f"{status}\n")
+                status = 1
+        elif error is not None and not isinstance(error, GreenletExit):
+            status = 1
+            sys.excepthook(type(error), error, error.__traceback__)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BaseException as exc:
+        status = 1
+        sys.excepthook(type(exc), exc, exc.__traceback__)
+    finally:
+        os._exit(status & 0xFF)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

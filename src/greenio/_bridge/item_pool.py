@@ -1,0 +1,243 @@
+"""Pools of reusable items: connections, sessions, tokens."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar, cast
+
+from .._greenthread.pool import checked_size
+from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from .await_ import run_green
+
+T = TypeVar("T")
+
+# Handed over instead of an item: leave to create one, counted in `current_size` already.
+_ROOM: Any = object()
+
+
+class Pool(Generic[T]):
+    """Lends items, and creates them as they are needed.
+
+    Make one with a function that creates items, or override `create`::
+
+        pool = Pool(create=lambda: connect(("10.0.0.1", 6379)), max_size=8)
+        with pool.item() as connection:
+            ...
+
+    Green threads, coroutines and OS threads may share one. Whoever has to wait is
+    served in order.
+
+    Args:
+        min_size: How many items to create at once.
+        max_size: How many items there may be; `get` waits when all are lent.
+        order_as_stack: Lend the item that came back last, rather than the one that has
+            been idle longest.
+        create: A function that creates an item; it may wait.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: A size is negative.
+
+    Attributes:
+        current_size: How many items there are, lent or idle or being created.
+        free_items: The idle items, a deque; the first is lent next.
+        min_size: As it was given.
+        max_size: How many items there may be; change it with `resize`.
+        order_as_stack: As it was given.
+    """
+
+    def __init__(
+        self,
+        min_size: int = 0,
+        max_size: int = 4,
+        order_as_stack: bool = False,
+        create: Callable[[], T] | None = None,
+    ) -> None:
+        self.min_size = checked_size(min_size, type(self).__name__)
+        self.max_size = checked_size(max_size, type(self).__name__)
+        self.order_as_stack = order_as_stack
+        self.current_size = 0
+        self.free_items: deque[T] = deque()
+        self._waiters = WaitQueue()
+        if create is not None:
+            self.create = create  # type: ignore[method-assign]
+        for _ in range(min_size):
+            self.current_size += 1
+            self.free_items.append(self.create())
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.current_size} of {self.max_size} items, "
+            f"{len(self.free_items)} idle, {self.waiting()} waiting at {id(self):#x}>"
+        )
+
+    def create(self) -> T:
+        """Create an item; override it, or pass a function to the constructor.
+
+        Raises:
+            NotImplementedError: Neither was done.
+        """
+        raise NotImplementedError(
+            "a Pool needs to know how to create items: pass create=function to "
+            "Pool(...), or override create() in a subclass"
+        )
+
+    # -- the numbers -------------------------------------------------------------------
+
+    def free(self) -> int:
+        """Return how many `get` calls would not have to wait.
+
+        It is negative after `resize` to less than are lent.
+        """
+        return len(self.free_items) + self.max_size - self.current_size
+
+    def waiting(self) -> int:
+        """Return how many wait for an item."""
+        return self._waiters.waiting
+
+    def resize(self, new_size: int) -> None:
+        """Change how many items there may be.
+
+        Items beyond that are dropped: idle ones now, lent ones as they come back. If
+        there may be more, those who wait create some.
+
+        Args:
+            new_size: The new limit.
+
+        Raises:
+            TypeError: `new_size` is not an integer.
+            ValueError: `new_size` is negative.
+        """
+        checked_size(new_size, "Pool.resize")
+        with mutex:
+            self.max_size = new_size
+            while self.current_size > new_size and self.free_items:
+                self.free_items.pop()
+                self.current_size -= 1
+            self._hand_out_room()
+
+    # -- lending -----------------------------------------------------------------------
+
+    def get(self) -> T:
+        """Lend an item: an idle one, a new one, or the next one to come back.
+
+        Raises:
+            BaseException: Whatever `create` raised.
+            BlockingInLoopError: Called in the loop greenlet when it would have to wait;
+                use `get_async` there.
+        """
+        with mutex:
+            if self.free_items:
+                return self.free_items.popleft()
+            if self.current_size < self.max_size:
+                self.current_size += 1
+                waiter = None
+            else:
+                waiter = new_waiter("Pool.get()")
+                self._waiters.append(waiter)
+        if waiter is not None:
+            item = self._waiters.wait(waiter, None, self._give_back)
+            if item is not _ROOM:
+                return cast("T", item)
+        try:
+            return self.create()
+        except BaseException:
+            with mutex:
+                # Whoever waits may have better luck.
+                self._give_back(_ROOM)
+            raise
+
+    async def get_async(self) -> T:
+        """Lend an item to a coroutine; see `get`.
+
+        `create` is called in a green thread, so it may be written in blocking style.
+        """
+        with mutex:
+            if self.free_items:
+                return self.free_items.popleft()
+            if self.current_size < self.max_size:
+                self.current_size += 1
+                waiter = None
+            else:
+                waiter = TaskWaiter()
+                self._waiters.append(waiter)
+        if waiter is not None:
+            item = await self._waiters.wait_async(waiter, None, self._give_back)
+            if item is not _ROOM:
+                return cast("T", item)
+        created: list[T] = []
+        try:
+            await run_green(lambda: created.append(self.create()))
+        except BaseException:
+            with mutex:
+                # Perhaps it was there already, and only then came the cancellation.
+                self._give_back(created.pop() if created else _ROOM)
+            raise
+        return created.pop()
+
+    def put(self, item: T) -> None:
+        """Take an item back; whoever has waited longest gets it.
+
+        Args:
+            item: The item. To replace a broken one, put a new one in its place.
+        """
+        with mutex:
+            self._take_back(item)
+
+    def _take_back(self, item: T) -> None:
+        # Not `put`, which subclasses override: the mutex is held.
+        if self.current_size > self.max_size:
+            self.current_size -= 1
+        elif self._waiters and self._waiters.wake_one(item):
+            pass
+        elif self.order_as_stack:
+            self.free_items.appendleft(item)
+        else:
+            self.free_items.append(item)
+
+    def _hand_out_room(self) -> None:
+        """Let as many create as there may be items; the mutex is held."""
+        while self._waiters and self.current_size < self.max_size:
+            self.current_size += 1
+            if not self._waiters.wake_one(_ROOM):
+                self.current_size -= 1
+
+    def _give_back(self, item: Any) -> None:
+        """Pass on what somebody got who ended instead; the mutex is held."""
+        if item is _ROOM:
+            self.current_size -= 1
+            self._hand_out_room()
+        else:
+            self._take_back(item)
+
+    @contextmanager
+    def item(self) -> Iterator[T]:
+        """Lend an item for a ``with`` block."""
+        item = self.get()
+        try:
+            yield item
+        finally:
+            self.put(item)
+
+    @asynccontextmanager
+    async def item_async(self) -> AsyncIterator[T]:
+        """Lend an item for an ``async with`` block."""
+        item = await self.get_async()
+        try:
+            yield item
+        finally:
+            self.put(item)
+
+
+class Token:
+    """What a `TokenPool` lends."""
+
+
+class TokenPool(Pool[Token]):
+    """A pool of tokens that stand for something limited, and are nothing themselves."""
+
+    def create(self) -> Token:
+        """Create a token."""
+        return Token()

@@ -1,0 +1,447 @@
+"""Portals: a Task whose coroutine may call blocking-style functions.
+
+The coroutine runs inside a greenlet, the `Portal`. What it awaits is handed up to the
+Task as ever: each future that the coroutine yields is switched to the Task's step,
+which yields it to the loop. A blocking-style call inside parks the portal by handing
+up a future of ours; waking the portal completes that future. So every resume goes
+through the Task's own step: `asyncio.current_task()`, cancellation, `asyncio.timeout`
+and anyio's scopes stay right, and only this Task waits.
+
+To whatever parks, a portal looks like a green thread whose hub (`PortalHub`) parks
+differently:
+
+* `Portal.switch` and `Portal.throw`, which wakers call in the loop greenlet, complete
+  the future instead of switching.
+* What a portal puts on the run queue is false, so only the loop greenlet runs it.
+* Everything else of the hub is the real one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
+from types import coroutine as _generator_coroutine
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .._kernel.current import hub_of
+from .._kernel.reraise import exception_from
+from .greenlet_cache import keep
+
+if TYPE_CHECKING:
+    from .._kernel.hub import Hub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_switch = greenlet.switch
+_throw = greenlet.throw
+
+
+class _Resume:
+    """A portal's entry in the run queue; false, so the loop greenlet runs it."""
+
+    __slots__ = ("_portal",)
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        self._portal.switch()
+
+
+class _ReadyView:
+    """The hub's run queue, as a portal sees it."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __bool__(self) -> bool:
+        return bool(self._hub.ready)
+
+    def append(self, portal: Portal) -> None:
+        self._hub.ready.append(_Resume(portal))
+
+
+class PortalHub:
+    """The hub as portals see it: they park by handing a future up to their Task."""
+
+    __slots__ = ("_hub", "ready")
+
+    # A portal never resumes another greenlet itself, nor joins a batch.
+    batch = ()
+    handoffs = 0
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.ready = _ReadyView(hub)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hub, name)
+
+    @property
+    def timers(self) -> int:
+        return self._hub.timers
+
+    @timers.setter
+    def timers(self, value: int) -> None:
+        self._hub.timers = value
+
+    @property
+    def lone(self) -> bool:
+        # The shortcut of `sleep` is for greenlets that the loop may switch to.
+        return True
+
+    @lone.setter
+    def lone(self, value: bool) -> None:
+        self._hub.lone = value
+
+    def wake(self, target: Any) -> None:
+        if type(target) is Portal:
+            target = _Resume(target)
+        self._hub.wake(target)
+
+    def park(self) -> Any:
+        portal: Any = getcurrent()
+        return portal.park()
+
+    switch = loop_switch = park
+
+
+class Portal(greenlet):
+    """The greenlet that a Task runs a coroutine in."""
+
+    __slots__ = ("_future", "_task", "awaiting", "parking_hub", "pending", "result")
+
+    # For `local`: it keeps what is its own apart.
+    has_own_locals = True
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(_serve, getcurrent())
+        if hub.of_portals is None:
+            hub.of_portals = PortalHub(hub)
+        self.parking_hub: PortalHub = hub.of_portals
+        self.pending: BaseException | None = None
+        # How many calls of `await_` are under way, one inside the other.
+        self.awaiting = 0
+        # What the coroutine returned, until it is asked for.
+        self.result: Any = None
+        self._future: asyncio.Future[Any] | None = None
+        # None if it has nothing to do.
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether a coroutine is in it."""
+        return self._task is not None and not self.dead
+
+    # -- called by wakers, in the loop greenlet --------------------------------------
+
+    def switch(self, *args: Any) -> None:
+        """Resume what is parked in the portal, in the Task's next step."""
+        future = self._future
+        if future is not None and not future.done():
+            if len(args) == 1:
+                future.set_result(args[0])
+            else:
+                future.set_result(args)
+
+    def throw(self, *args: Any) -> None:
+        """Raise an exception where the portal waits, in the Task's next step."""
+        future = self._future
+        error = exception_from(args)
+        if future is None:
+            # It awaits something of the user's: only a cancellation reaches it there.
+            if self._task is not None and self.pending is None:
+                self.pending = error
+                self._task.cancel()
+        elif not future.done():
+            future.set_exception(_Thrown(error))
+            # Never "was never retrieved": the step that comes retrieves it, unless the
+            # Task is cancelled in the same turn.
+            future.exception()
+
+    def translated(self, error: BaseException) -> BaseException:
+        """Return what a step is to raise: the cancellation, or what asked for it."""
+        pending = self.pending
+        if pending is None or not isinstance(error, asyncio.CancelledError):
+            return error
+        self.pending = None
+        if self._task is not None and sys.version_info >= (3, 11):
+            self._task.uncancel()
+        return pending
+
+    # -- called inside the portal ----------------------------------------------------
+
+    def park(self) -> Any:
+        """Let the Task wait until somebody resumes the portal."""
+        hub = self.parking_hub._hub
+        if hub._supervisor is None and not hub.owned:
+            hub.supervise()
+        future = hub.loop.create_future()
+        self._future = future
+        try:
+            return self._drive(future)
+        except _Thrown as thrown:
+            raise thrown.error from None
+        finally:
+            self._future = None
+
+    def await_(self, awaitable: Awaitable[T]) -> T:
+        """Drive an awaitable as a part of the Task, from a plain function.
+
+        What ends the wait from outside is a cancellation in there, and here what it was.
+        """
+        self.awaiting += 1
+        try:
+            result = self._drive(awaitable)
+        except asyncio.CancelledError as exc:
+            error = self.translated(exc)
+            if error is exc:
+                raise
+            raise error from None
+        finally:
+            self.awaiting -= 1
+        if self.pending is not None:
+            # The cancellation was swallowed.
+            raise self.translated(asyncio.CancelledError())
+        return result
+
+    def _drive(self, awaitable: Awaitable[T], error: BaseException | None = None) -> T:
+        """Step through an awaitable, handing up what it yields.
+
+        Args:
+            awaitable: What to await.
+            error: What to raise in it first, if it is a coroutine under way.
+        """
+        steps: Any = awaitable
+        if type(awaitable) is not CoroutineType and not asyncio.iscoroutine(awaitable):
+            steps = awaitable.__await__()
+        try:
+            yielded = steps.send(None) if error is None else steps.throw(error)
+            while True:
+                try:
+                    # Whoever steps the Task now: see `Stepper._enter`.
+                    _switch(self.parent, yielded)  # type: ignore[arg-type]
+                except BaseException as exc:
+                    yielded = steps.throw(exc)
+                else:
+                    yielded = steps.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+class Orphan(Portal):
+    """A portal in a forked child: its Task is the parent's, so it has to park itself."""
+
+    __slots__ = ()
+
+    switch = greenlet.switch
+    throw = greenlet.throw
+
+    @classmethod
+    def adopt(cls, portal: Portal) -> None:
+        """Make a portal one."""
+        portal.__class__ = cls
+        del portal.parking_hub
+
+
+class _Thrown(Exception):
+    """Carries any exception, BaseExceptions too, through a future."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+# What a portal hands up when its coroutine has returned.
+_FINISHED: Any = object()
+
+
+def _serve(coro: Any, error: BaseException | None) -> None:
+    """The body of a portal: one coroutine after the other, while they return.
+
+    What a coroutine returned is not kept in this frame, nor is the portal.
+    """
+    while True:
+        current: Any = getcurrent()
+        try:
+            current.result = current._drive(coro, error)
+        except GreenletExit as exit_:
+            # Somebody it waited for was killed, and the Task ends of it: as when it
+            # awaits one. A greenlet cannot let it out; it would return it.
+            raise asyncio.CancelledError(*exit_.args) from exit_
+        del coro, error, current
+        following = _switch(getcurrent().parent, _FINISHED)  # type: ignore[arg-type]
+        if not following:
+            return
+        coro, error = following
+        del following
+
+
+class Stepper:
+    """Steps a coroutine inside a portal, on behalf of the current Task."""
+
+    __slots__ = ("_context", "_coro", "_hub", "_portal")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+        self._coro: Any = coro
+        self._portal: Portal | None = None
+
+    def send(self) -> Any:
+        """Go on to the next thing that is awaited.
+
+        Returns:
+            What the coroutine yields to its Task.
+
+        Raises:
+            StopIteration: It has returned; the value is its result.
+        """
+        portal = self._portal
+        if portal is None:
+            return self._start(None)
+        self._enter(portal)
+        yielded = _switch(portal)
+        if yielded is _FINISHED:
+            del portal
+            self._finish()
+        return yielded
+
+    def throw(self, error: BaseException) -> Any:
+        """Like `send`, raising an exception where the coroutine waits."""
+        portal = self._portal
+        if portal is None:
+            return self._start(error)
+        self._enter(portal)
+        if not portal.awaiting:
+            error = portal.translated(error)
+        yielded = _throw(portal, error)
+        if yielded is _FINISHED:
+            del portal
+            self._finish()
+        return yielded
+
+    def _start(self, error: BaseException | None) -> Any:
+        hub = hub_of(asyncio.get_running_loop())
+        current = getcurrent()
+        idle = hub.idle_portals
+        if idle:
+            portal: Portal = idle.pop()
+            portal.parent = current
+        else:
+            portal = Portal(hub)
+        self._hub = hub
+        self._portal = portal
+        portal._task = asyncio.current_task(hub.loop)
+        self._context = portal.gr_context = current.gr_context
+        coro, self._coro = self._coro, None
+        yielded = _switch(portal, coro, error)
+        if yielded is _FINISHED:
+            del portal, coro
+            self._finish()
+        return yielded
+
+    def _enter(self, portal: Portal) -> None:
+        """Make the portal a part of the step that is about to enter it."""
+        current = getcurrent()
+        if portal.parent is not current:
+            portal.parent = current
+        context = current.gr_context
+        if context is not self._context:
+            # Otherwise the portal may be in another by a `Context.run` of its own.
+            self._context = portal.gr_context = context
+
+    def _finish(self) -> None:
+        portal = self._portal
+        assert portal is not None
+        self._portal = None
+        result = portal.result
+        portal.result = portal._task = portal.gr_context = self._context = None
+        if portal.pending is not None or not keep(self._hub.idle_portals, portal):
+            _switch(portal)
+        raise StopIteration(result)
+
+
+@_generator_coroutine
+def in_portal(coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Run a coroutine inside a portal of the current Task.
+
+    Args:
+        coro: The coroutine; within it, blocking-style calls suspend the Task.
+
+    Returns:
+        Its result.
+    """
+    stepper = Stepper(coro)
+    try:
+        yielded = stepper.send()
+        while True:
+            try:
+                yield yielded
+            except BaseException as exc:
+                yielded = stepper.throw(exc)
+            else:
+                yielded = stepper.send()
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def current_portal() -> Portal | None:
+    """Return the portal that the caller runs in, if any."""
+    current = getcurrent()
+    return current if type(current) is Portal else None
+
+
+def has_portal() -> bool:
+    """Whether the caller is a coroutine, or called from one, that runs in a portal."""
+    return current_portal() is not None
+
+
+def portal(
+    func: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a coroutine function, and all it calls, use blocking-style calls.
+
+    Such a call suspends the Task, and nothing else.
+
+    Args:
+        func: The coroutine function.
+
+    Returns:
+        A coroutine function with the same arguments and result.
+    """
+
+    @functools.wraps(func)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        if has_portal():
+            return await func(*args, **kwargs)
+        return await in_portal(func(*args, **kwargs))
+
+    return wrapper
+
+
+def portal_task_factory(
+    loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
+    """A task factory that gives every new Task a portal.
+
+    Use it as ``loop.set_task_factory(greenio.portal_task_factory)``.
+    """
+    if sys.version_info < (3, 11):  # pragma: no cover - 3.10
+        kwargs.pop("context", None)
+    return asyncio.Task(_portal_main(coro), loop=loop, **kwargs)
+
+
+async def _portal_main(coro: Any) -> Any:
+    return await in_portal(coro)

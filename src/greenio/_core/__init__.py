@@ -1,1 +1,0 @@
-"""The engine. Nothing in here imports anything above it."""

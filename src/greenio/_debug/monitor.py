@@ -1,0 +1,227 @@
+"""Telling who blocks a loop, from a real OS thread.
+
+The monitor's thread asks the loop for a sign of life and looks again after a while. A loop
+that waits for something to happen is left alone: it blocks nobody. If the sign has not
+come, whatever runs in the loop's thread at that moment is what keeps it from coming.
+Nothing is added to a switch, a spawn or a callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
+
+from .._greenthread.greenthread import GreenThread
+from .._kernel.current import get_hub
+from .._kernel.hub import Hub, all_hubs
+from .._std.originals import allocate_lock, monotonic, start_new_thread
+from .frames import (
+    STANDARD_LIBRARY,
+    above_the_loop,
+    green_title,
+    is_ours,
+    lines,
+    stack_of,
+    title_of,
+)
+
+_SELECTORS = str(STANDARD_LIBRARY / "selectors.py")
+# Where the innermost frame is while a loop waits, or sees to itself.
+_LOOPS = (
+    _SELECTORS,
+    asyncio.base_events.__file__,
+    asyncio.runners.__file__,
+)
+
+_log = logging.getLogger("greenio.debug")
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """A loop that somebody keeps from going on.
+
+    Attributes:
+        who: The green thread, task or callback.
+        seconds: For how long it was blocked, so far or in all.
+        over: Whether the loop goes on again.
+        stack: Where it was when that was noticed, as text.
+    """
+
+    who: str
+    seconds: float
+    over: bool
+    stack: str
+
+    def __str__(self) -> str:
+        if self.over:
+            return f"{self.who} blocked the loop for {self.seconds:.3f} seconds"
+        return (
+            f"{self.who} has been blocking the loop for {self.seconds:.3f} seconds:\n"
+            f"{self.stack}"
+        )
+
+
+def _warn(blocking: Blocking) -> None:
+    _log.warning("%s", blocking)
+
+
+class monitor:  # noqa: N801 - reads as a function, and is used as a context manager
+    """Report who blocks the current loop, until it ends or `close` is called.
+
+    Each time that the loop does not go on for so long, `report` is called twice: when that
+    is noticed, with the name and the stack of whoever runs then, and when the loop goes on.
+
+    It runs in an OS thread of its own, for the caller's OS thread: for its hub, or the
+    hub of the loop that is run there later, until the caller's hub ends. It costs a loop that is
+    busy a few callbacks per `max_blocking` seconds, and one that waits nothing (uvloop,
+    which does not show that it waits, as much as when it is busy). Use it with ``with``,
+    or keep it and `close` it.
+
+    Args:
+        max_blocking: How long a loop may be kept from going on, in seconds.
+        report: Called with a `Blocking`, in the monitor's OS thread; by default it goes
+            to the logger ``greenio.debug`` as a warning.
+
+    Raises:
+        ValueError: `max_blocking` is not positive.
+    """
+
+    def __init__(
+        self,
+        max_blocking: float = 0.1,
+        report: Callable[[Blocking], object] = _warn,
+    ) -> None:
+        if not max_blocking > 0:
+            raise ValueError(
+                f"monitor() takes a number of seconds above 0, not {max_blocking!r}"
+            )
+        self._max = max_blocking
+        self._report = report
+        # The caller's, and that of whatever loop runs in its OS thread by now.
+        self._home = self._hub = get_hub()
+        # Free as soon as the monitor is closed.
+        self._closed = allocate_lock()
+        # Whether the loop has been asked for a sign and has not given it.
+        self.waiting = False
+        self._closed.acquire()
+        start_new_thread(self._run, ())
+
+    def __enter__(self) -> monitor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the monitor; nothing is reported any more."""
+        if self._closed.locked():
+            self._closed.release()
+
+    @property
+    def thread_id(self) -> int:
+        """The OS thread of the loop."""
+        return self._hub.thread_id
+
+    # -- in the monitor's thread -------------------------------------------------------
+
+    def _run(self) -> None:
+        home = self._home
+        while not self._closed.acquire(timeout=self._max / 4):
+            if home.closed or home.loop.is_closed():
+                return
+            if not self._hub.loop.is_running():
+                self._hub = _running_hub(home)
+            if self._hub.loop.is_running() and not self._is_idle():
+                self._check()
+        # For `close`, which may be called again.
+        self._closed.release()
+
+    def _check(self) -> None:
+        """Ask for a sign of life; report if it does not come in time."""
+        sign = allocate_lock()
+        sign.acquire()
+        began = monotonic()
+        self.waiting = True
+        if not self._hub.call_threadsafe(self._answer, sign):
+            return
+        if sign.acquire(timeout=self._max):
+            return
+        frame = self._frame()
+        if frame is None or _is_loops_own(frame) or not self._hub.loop.is_running():
+            # The loop itself is late, or it has ended; a hub's own loop goes on when it
+            # is needed again.
+            return
+        who = self._who(frame)
+        stack = "\n".join(lines(_shown(frame)))
+        del frame
+        self._tell(Blocking(who, monotonic() - began, False, stack))
+        while not sign.acquire(timeout=self._max):
+            if not (self._closed.locked() and self._hub.loop.is_running()):
+                return
+        self._tell(Blocking(who, monotonic() - began, True, stack))
+
+    def _answer(self, sign: Any) -> None:
+        """The sign of life, called in the loop."""
+        self.waiting = False
+        sign.release()
+
+    def _tell(self, blocking: Blocking) -> None:
+        if self._closed.locked():
+            try:
+                self._report(blocking)
+            except Exception:  # noqa: BLE001 - the report is somebody else's
+                _log.exception("%r failed to report: %s", self._report, blocking)
+
+    def _frame(self) -> FrameType | None:
+        return sys._current_frames().get(self._hub.thread_id)
+
+    def _is_idle(self) -> bool:
+        """Whether the loop waits for something to happen.
+
+        uvloop does so in C, where it cannot be seen; it gets woken to give its sign.
+        """
+        frame = self._frame()
+        return frame is not None and frame.f_code.co_filename == _SELECTORS
+
+    def _who(self, frame: FrameType) -> str:
+        hub = self._hub
+        for thread in hub.green_threads():
+            # The one that has started and is not parked.
+            if thread and thread.gr_frame is None and isinstance(thread, GreenThread):
+                return green_title(thread, frame)
+        task = asyncio.current_task(hub.loop)
+        if task is not None:
+            return title_of(task)
+        if hub.main is not None and hub.main.gr_frame is None:
+            return "the main program"
+        return f"a callback of the loop, in {_shown(frame)[-1].f_code.co_name}()"
+
+
+def _running_hub(home: Hub) -> Hub:
+    """Return the hub of the loop that runs in another hub's OS thread, if any does."""
+    for hub in tuple(all_hubs):
+        if hub.thread_id == home.thread_id and hub.loop.is_running():
+            return hub
+    return home
+
+
+def _is_loops_own(frame: FrameType) -> bool:
+    """Whether the innermost frame is one of a loop that runs nobody's code now."""
+    return frame.f_code.co_filename in _LOOPS or (
+        is_ours(frame) and frame.f_code.co_name == "run_forever"
+    )
+
+
+def _shown(frame: FrameType) -> list[FrameType]:
+    frames = stack_of(frame)
+    return above_the_loop(frames) or frames

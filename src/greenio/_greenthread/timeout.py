@@ -1,0 +1,239 @@
+"""`Timeout`: an exception that the current green thread gets after some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from greenlet import getcurrent, greenlet
+
+from .._kernel.current import get_hub
+from .._kernel.hub import DeferredCall, Hub, throw_into
+from .greenthread import check_callable, check_seconds
+
+T = TypeVar("T")
+E = TypeVar("E", bound=type)
+
+
+class _State(enum.Enum):
+    """The life of a Timeout."""
+
+    CREATED = "created"
+    PENDING = "pending"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    UNLIMITED = "without limit"
+
+
+class Timeout(BaseException):
+    """Raise an exception in the current green thread after some seconds.
+
+    Use it as a context manager, or call `cancel` in a ``finally`` block::
+
+        with Timeout(10):
+            data = sock.recv(1024)
+
+        with Timeout(10, False):  # silent: go on after the block
+            data = sock.recv(1024)
+
+    It starts when it is made. It is a BaseException so that ``except Exception`` in the
+    code that it interrupts does not swallow it. Timeouts nest: each knows itself, so
+    ``except Timeout as t: if t is not mine: raise``.
+
+    Args:
+        seconds: When to raise; None never does.
+        exception: What to raise instead of the Timeout itself: an exception, a class of
+            exceptions, or False to end the ``with`` block silently.
+
+    Raises:
+        TypeError: `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None = None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> None:
+        self.seconds = seconds
+        self.exception = exception
+        self._state = _State.CREATED
+        self._timer: asyncio.TimerHandle | DeferredCall | None = None
+        self._hub: Hub | None = None
+        self._greenlet: greenlet | None = None
+        self.start()
+
+    @classmethod
+    def start_new(
+        cls,
+        timeout: Timeout | float | None = None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> Timeout:
+        """Return a started Timeout.
+
+        Args:
+            timeout: Seconds, None, or a Timeout, which is started if it is not pending
+                and returned itself.
+            exception: As for the constructor.
+        """
+        if isinstance(timeout, Timeout):
+            if not timeout.pending:
+                timeout.start()
+            return timeout
+        return cls(timeout, exception)
+
+    def start(self) -> None:
+        """Begin to count, again if it has ended.
+
+        Raises:
+            AssertionError: It is pending already; cancel() it first.
+        """
+        if self._state is _State.PENDING:
+            raise AssertionError(
+                f"{self!r} is started already; cancel() it before starting it again"
+            )
+        if self.seconds is None:
+            self._state = _State.UNLIMITED
+            return
+        check_seconds(self.seconds, "Timeout")
+        if self.seconds == math.inf:
+            self._state = _State.UNLIMITED
+            return
+        hub = get_hub()
+        self._hub = hub
+        self._greenlet = getcurrent()
+        self._timer = hub.call_later(self.seconds, self._expire)
+        hub.timers += 1
+        self._state = _State.PENDING
+
+    @property
+    def pending(self) -> bool:
+        """Whether the exception is still to come."""
+        return self._state is _State.PENDING
+
+    @property
+    def is_timeout(self) -> bool:
+        """True: this is how `is_timeout` tells a timeout from other exceptions."""
+        return True
+
+    def cancel(self) -> None:
+        """Call the exception off, if it is still to come."""
+        if self._state is _State.PENDING:
+            self._leave(_State.CANCELED)
+
+    def _leave(self, state: _State) -> None:
+        self._state = state
+        if self._timer is not None and self._hub is not None:
+            self._timer.cancel()
+            self._hub.timers -= 1
+        self._timer = self._hub = self._greenlet = None
+
+    def _expire(self) -> None:
+        """Raise; the loop calls this in the loop greenlet."""
+        target, hub = self._greenlet, self._hub
+        assert target is not None
+        assert hub is not None
+        self._leave(_State.EXPIRED)
+        if target is hub.loop_greenlet or target is getcurrent():
+            hub.report(
+                f"{self!r} expired, but it was started in the greenlet that runs the "
+                "loop, where nothing can be interrupted; in a coroutine use "
+                "`async with asyncio.timeout(seconds)`",
+                None,
+            )
+        elif target:
+            exception = self.exception
+            if exception is None or isinstance(exception, bool):
+                throw_into(target, (self,))
+            else:
+                throw_into(target, (exception,))
+
+    def __enter__(self) -> Timeout:
+        if self._state in (_State.EXPIRED, _State.CANCELED):
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self.cancel()
+        return value is self and self.exception is False
+
+    def __repr__(self) -> str:
+        what = "" if self.exception is None else f", exception={self.exception!r}"
+        return (
+            f"<{type(self).__name__} at {id(self):#x}, seconds={self.seconds}{what}, "
+            f"{self._state.value}>"
+        )
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return ""
+        suffix = "" if self.seconds == 1 else "s"
+        if self.exception is None or self.exception is True:
+            return f"{self.seconds} second{suffix}"
+        if self.exception is False:
+            return f"{self.seconds} second{suffix} (silent)"
+        return f"{self.seconds} second{suffix} ({self.exception})"
+
+
+_MISSING = object()
+
+
+def with_timeout(
+    seconds: float | None, function: Callable[..., T], *args: Any, **kwds: Any
+) -> T:
+    """Call a function, and give up on it after some seconds.
+
+    Args:
+        seconds: How long it may take; None for as long as it takes.
+        function: What to call.
+        *args: Its positional arguments.
+        **kwds: Its keyword arguments, and ``timeout_value``: what to return instead of
+            raising when the time is up.
+
+    Returns:
+        What the function returned, or ``timeout_value``.
+
+    Raises:
+        Timeout: The time was up, and no ``timeout_value`` was given.
+    """
+    check_callable(function, "with_timeout")
+    timeout_value = kwds.pop("timeout_value", _MISSING)
+    timeout = Timeout(seconds)
+    try:
+        return function(*args, **kwds)
+    except Timeout as expired:
+        if expired is timeout and timeout_value is not _MISSING:
+            return cast("T", timeout_value)
+        raise
+    finally:
+        timeout.cancel()
+
+
+def wrap_is_timeout(base: Any) -> Any:
+    """Mark an exception class, or one exception, so that `is_timeout` says True of it.
+
+    Args:
+        base: The class or the instance; the class is returned with an ``is_timeout``
+            attribute, so this also works as a decorator.
+    """
+    if isinstance(base, type):
+        base.is_timeout = property(lambda _: True)  # type: ignore[attr-defined]
+        return base
+    base.is_timeout = True
+    return base
+
+
+def is_timeout(obj: Any) -> bool:
+    """Whether an exception means that time was up, whichever library it comes from."""
+    if isinstance(obj, TimeoutError):
+        return True
+    return bool(getattr(obj, "is_timeout", False))

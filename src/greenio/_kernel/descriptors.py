@@ -1,0 +1,597 @@
+"""Waiting for descriptors.
+
+A `Listener` stands for one (descriptor, direction) of one hub. The first time somebody
+has to wait, it registers with the loop, and it *stays* registered: a request/response
+connection costs no `epoll_ctl` after its first wait. When the descriptor becomes ready
+and nobody waits, the callback takes the registration back; readiness is level
+triggered, so nothing is lost and the next wait registers again.
+
+What can go wrong with a registration that outlives its wait, and the answers:
+
+* The descriptor is closed. Every green close lets go of its listeners first and wakes
+  whoever waits with the error that the system call would give (EBADF).
+* The number is reused. Unregistering on close makes that harmless; `notify_opened` does
+  it for numbers closed behind our back, and so does making a new green socket. A
+  listener is let go of as an object, never by its number, which may mean another file
+  by then.
+* The loop drops the registration by itself: asyncio takes the descriptor over
+  (`loop.sock_recv`, a transport), or uvloop gives up on a descriptor that had an error.
+  The loop alone keeps the callback alive, so a weak reference to it tells us. Nothing
+  here ever believes in a registration that the loop no longer has.
+* A descriptor that the user owns (a pipe, 0, 1, 2) must not change its flags because
+  it was waited on, and is not closed through us: `wait_once` restores the flags as soon
+  as it has registered, and unregisters after the wait.
+* After a fork the child shares the kernel's side of the parent's poller, so it forgets
+  every registration without touching that.
+
+Who is resumed when: on the standard loop the callback switches straight into the
+waiter. uvloop calls back while the events it has polled, 12 KB of them, lie on its C
+stack, where no greenlet may be switched to (see `_hub`); there the waiter goes onto the
+run queue, which uvloop drains before it polls again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from greenlet import getcurrent, greenlet
+
+from .._std.errors import HubClosedError, IOClosed, SimultaneousUseError
+from .._std.originals import (
+    POLLIN,
+    POLLNVAL,
+    POLLOUT,
+    monotonic,
+    os_get_blocking,
+    os_set_blocking,
+    poll,
+    select_select,
+)
+from .loops import is_uvloop
+
+if TYPE_CHECKING:
+    from .hub import DeferredCall, Hub
+
+READ = "read"
+WRITE = "write"
+
+# poll() takes milliseconds as a C int.
+_LONGEST_POLL = 2**31 - 1
+
+# Set by `greenio.debug.hub_prevent_multiple_readers`.
+prevent_multiple_waiters = True
+
+
+def set_prevent_multiple_waiters(state: bool) -> None:
+    """Choose whether a second waiter on one (descriptor, direction) is an error."""
+    global prevent_multiple_waiters  # noqa: PLW0603 - a process-wide debug switch
+    prevent_multiple_waiters = state
+
+
+def block_natively(fd: int, event: str, timeout: float | None) -> bool:
+    """Block this OS thread until a descriptor is ready.
+
+    Returns:
+        False if the time was up first.
+
+    Raises:
+        IOClosed: The descriptor is closed.
+    """
+    if poll is None:  # pragma: no cover - Windows
+        readers, writers = ([fd], []) if event == READ else ([], [fd])
+        return any(select_select(readers, writers, [fd], timeout))
+    poller = poll()
+    poller.register(fd, POLLIN if event == READ else POLLOUT)
+    if timeout is None or timeout == math.inf:
+        milliseconds = None
+    else:
+        milliseconds = min(math.ceil(timeout * 1000), _LONGEST_POLL)
+    events = poller.poll(milliseconds)
+    if events and events[0][1] & POLLNVAL:
+        raise IOClosed
+    return bool(events)
+
+
+class Listener:
+    """Who waits for one direction of one descriptor, on one hub."""
+
+    __slots__ = (
+        "_deadline",
+        "_registration",
+        "_timer",
+        "_timer_when",
+        "claimed",
+        "closed",
+        "event",
+        "fd",
+        "hub",
+        "others",
+        "registered",
+        "table",
+        "timed_out",
+        "waiter",
+    )
+
+    def __init__(self, table: DescriptorTable, fd: int, event: str) -> None:
+        self.table = table
+        self.hub = table.hub
+        self.fd = fd
+        self.event = event
+        self.registered = False
+        self.closed = False
+        self.waiter: greenlet | None = None
+        # More waiters, where `prevent_multiple_waiters` is off; a rare case.
+        self.others: deque[greenlet] | None = None
+        self.timed_out: greenlet | None = None
+        # Somebody asked for the number while somebody waited.
+        self.claimed = False
+        self._registration: ref[Any] | None = None
+        self._timer: asyncio.TimerHandle | DeferredCall | None = None
+        self._timer_when = 0.0
+        # When the time of the present waiter is up; None for never.
+        self._deadline: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.event} fd={self.fd} waiter={self.waiter!r}>"
+
+    def wait(self, timeout: float | None, park: Callable[[], Any]) -> bool:
+        """Park the current green thread until the descriptor is ready.
+
+        Args:
+            timeout: Seconds, or None to wait for as long as it takes.
+            park: How the caller parks.
+
+        Returns:
+            False if the time was up first.
+
+        Raises:
+            IOClosed: The descriptor was closed meanwhile.
+            SimultaneousUseError: Somebody else waits for the same.
+        """
+        current = getcurrent()
+        if self.waiter is not None:
+            return self._wait_behind(current, timeout, park)
+        if not self.registered:
+            rival = self.table.rival_of(self)
+            if rival is not None:
+                return rival._wait_behind(current, timeout, park)
+            self.register()
+        self.claimed = False
+        self.waiter = current
+        try:
+            if timeout is None or timeout == math.inf:
+                self._deadline = None
+            else:
+                self._arm(timeout)
+            while self.waiter is current:
+                park()
+        except BaseException:
+            self.give_up(current)
+            raise
+        if self.closed:
+            raise IOClosed
+        if self.timed_out is current:
+            self.timed_out = None
+            return False
+        return True
+
+    def give_up(self, current: greenlet) -> None:
+        """The caller does not wait any more: killed, timed out, or interrupted."""
+        if self.waiter is current:
+            self._next_waiter()
+        if self.timed_out is current:
+            self.timed_out = None
+
+    def _next_waiter(self) -> None:
+        """The present waiter is no more: the next one is, without a deadline here."""
+        others = self.others
+        self.waiter = others.popleft() if others else None
+        self._deadline = None
+
+    def _wait_behind(
+        self, current: greenlet, timeout: float | None, park: Callable[[], Any]
+    ) -> bool:
+        """Wait although somebody does already: first come, first served."""
+        if prevent_multiple_waiters:
+            raise SimultaneousUseError(_simultaneous(self, current))
+        if self.others is None:
+            self.others = deque()
+        others = self.others
+        others.append(current)
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            if current in others:
+                others.remove(current)
+            elif self.waiter is current:
+                self._next_waiter()
+            else:
+                return
+            expired = True
+            current.switch()
+
+        timer = None
+        if timeout is not None and timeout != math.inf:
+            timer = self.hub.call_later(timeout, expire)
+        try:
+            # Until moved up to be `waiter` and resumed, or closed, or expired.
+            while current in others or self.waiter is current:
+                park()
+        except BaseException:
+            if current in others:
+                others.remove(current)
+            if self.waiter is current:
+                self._next_waiter()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if self.closed:
+            raise IOClosed
+        return not expired
+
+    # -- called by the loop, in the loop greenlet -------------------------------
+
+    def _on_ready(self) -> None:
+        """Resume the waiter at once."""
+        waiter = self.waiter
+        if waiter is None:
+            self.unregister()
+            return
+        if self.others:
+            self._next_waiter()
+        else:
+            self.waiter = None
+        waiter.switch()
+
+    def _on_ready_queued(self) -> None:
+        """Put the waiter onto the run queue."""
+        waiter = self.waiter
+        if waiter is None:
+            self.unregister()
+            return
+        if self.others:
+            self._next_waiter()
+        else:
+            self.waiter = None
+        hub = getattr(waiter, "parking_hub", None)
+        if hub is not None:
+            hub.wake(waiter)  # a portal
+            return
+        # Hub.wake, written out.
+        hub = self.hub
+        ready = hub.ready
+        if not ready:
+            hub.schedule_drain()
+        ready.append(waiter)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.hub.timers -= 1
+        waiter = self.waiter
+        deadline = self._deadline
+        if waiter is None or deadline is None:
+            return
+        remaining = deadline - self.table.clock()
+        if remaining > 0.0005:
+            self._start_timer(deadline, remaining)
+            return
+        # The loop may have come to its timers late, and before it polled again.
+        if not self._is_ready():
+            self.timed_out = waiter
+        self._next_waiter()
+        waiter.switch()
+
+    def _is_ready(self) -> bool:
+        try:
+            return block_natively(self.fd, self.event, 0)
+        except OSError:
+            # Whoever looks at it will get the error.
+            return True
+
+    # -- registration -----------------------------------------------------------
+
+    def register(self) -> None:
+        """Have the loop tell us when the descriptor is ready.
+
+        Raises:
+            OSError: It cannot be waited for: it is closed (EBADF) or, like a regular
+                file, always ready (PermissionError).
+            SimultaneousUseError: A transport of asyncio's owns it.
+            HubClosedError: The loop is closed.
+        """
+        table = self.table
+        table.claim(self)
+        callback = self._on_ready_queued if table.queued else self._on_ready
+        add = table.loop.add_reader if self.event == READ else table.loop.add_writer
+        try:
+            add(self.fd, callback)
+        except RuntimeError:
+            if table.loop.is_closed():
+                raise HubClosedError(repr(self.hub)) from None
+            try:
+                # uvloop keeps what it has given up, and refuses to use it again.
+                self._remove()
+                add(self.fd, callback)
+            except RuntimeError as exc:
+                raise SimultaneousUseError(
+                    f"cannot wait to {self.event} on descriptor {self.fd}: it belongs "
+                    f"to asyncio now ({exc}). Use the transport, or give asyncio a "
+                    "duplicate: sock.dup()"
+                ) from None
+        self._registration = ref(callback, self._dropped)
+        self.registered = True
+
+    def unregister(self) -> None:
+        """Take the registration back from the loop, if there is one."""
+        if self.registered:
+            self.registered = False
+            self._registration = None
+            if not self.table.loop.is_closed():
+                try:
+                    self._remove()
+                except RuntimeError:
+                    # A transport has just taken the descriptor over.
+                    pass
+
+    def _remove(self) -> None:
+        if self.event == READ:
+            self.table.loop.remove_reader(self.fd)
+        else:
+            self.table.loop.remove_writer(self.fd)
+
+    def _dropped(self, _: object) -> None:
+        """The loop does not know our callback any more, and we did not ask for that."""
+        self.registered = False
+        self._registration = None
+        if self.waiter is not None and not self.table.loop.is_closed():
+            # Not now: the loop is in the middle of it.
+            self.table.loop.call_soon(self._register_again, context=self.hub.context)
+
+    def _register_again(self) -> None:
+        waiter = self.waiter
+        if waiter is None or self.registered:
+            return
+        try:
+            if self.claimed or not self.table.queued:
+                raise SimultaneousUseError(
+                    f"asyncio took over descriptor {self.fd} while {waiter!r} waited "
+                    f"to {self.event}. Let only one of them use it at a time, or give "
+                    f"asyncio a duplicate: sock.dup(). It waited at:\n{_stack(waiter)}"
+                )
+            # uvloop gives up a descriptor that had an error, once it has told us.
+            self.register()
+        except Exception as exc:
+            self._next_waiter()
+            waiter.throw(exc)
+
+    # -- time ---------------------------------------------------------------------
+
+    def _arm(self, timeout: float) -> None:
+        # A deadline moves with every wait, the timer is left where it is and looks at
+        # the deadline when it fires: a connection with a 60-second timeout makes one
+        # timer a minute, not one per wait.
+        self._deadline = when = self.table.clock() + timeout
+        if self._timer is not None:
+            if self._timer_when <= when:
+                return
+            self._cancel_timer()
+        self._start_timer(when, timeout)
+
+    def _start_timer(self, when: float, seconds: float) -> None:
+        self._timer_when = when
+        self._timer = self.hub.call_later(seconds, self._on_timer)
+        self.hub.timers += 1
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.hub.timers -= 1
+
+    # -- the end --------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Unregister and cancel the timer, with nobody waiting."""
+        self.unregister()
+        self._cancel_timer()
+
+    def release_if_idle(self) -> None:
+        """Unregister, unless somebody waits by now."""
+        if self.waiter is None:
+            self.release()
+
+    def close(self) -> None:
+        """The descriptor is about to be closed: let go of it, wake who waits."""
+        if self.closed:
+            return
+        self.closed = True
+        self.table.forget(self)
+        self.release()
+        waiters = [] if self.waiter is None else [self.waiter]
+        self.waiter = None
+        if self.others:
+            waiters.extend(self.others)
+            self.others.clear()
+        if self.table.loop.is_closed():
+            return
+        for waiter in waiters:
+            getattr(waiter, "parking_hub", self.hub).wake(waiter)
+
+    def abandon(self) -> None:
+        """Forget everything without telling the loop: it is the parent process's."""
+        self.closed = True
+        self.registered = False
+        self._registration = self._timer = self.waiter = self.others = None
+
+
+class DescriptorTable:
+    """The listeners of one hub, by descriptor."""
+
+    __slots__ = ("_readers", "_writers", "clock", "hub", "loop", "queued")
+
+    def __init__(self, hub: Hub) -> None:
+        loop = hub.loop
+        self.hub = hub
+        self.loop = loop
+        self._readers: dict[int, Listener] = {}
+        self._writers: dict[int, Listener] = {}
+        uvloop = is_uvloop(loop)
+        # See the module's docstring.
+        self.queued = uvloop
+        # uvloop's own clock stands still while a callback runs.
+        self.clock: Callable[[], float] = monotonic if uvloop else loop.time
+
+    def _of(self, event: str) -> dict[int, Listener]:
+        return self._readers if event == READ else self._writers
+
+    def rival_of(self, listener: Listener) -> Listener | None:
+        """Return another listener for the same, if somebody waits there."""
+        known = self._of(listener.event).get(listener.fd)
+        if known is None or known is listener or known.waiter is None:
+            return None
+        return known
+
+    def claim(self, listener: Listener) -> None:
+        """Make a listener that nobody rivals the one in the table."""
+        listeners = self._of(listener.event)
+        known = listeners.get(listener.fd)
+        if known is not listener:
+            if known is not None:
+                known.release()
+            listeners[listener.fd] = listener
+
+    def forget(self, listener: Listener) -> None:
+        """Take a listener out of the table, if it is there."""
+        listeners = self._of(listener.event)
+        if listeners.get(listener.fd) is listener:
+            del listeners[listener.fd]
+
+    def wait_once(
+        self, fd: int, event: str, timeout: float | None, park: Callable[[], Any]
+    ) -> bool:
+        """Wait on a descriptor that the user owns, and leave it as it was.
+
+        Args:
+            fd: The descriptor.
+            event: `READ` or `WRITE`.
+            timeout: Seconds, or None to wait for as long as it takes.
+            park: How the caller parks.
+
+        Returns:
+            False if the time was up first. A regular file is always ready.
+
+        Raises:
+            IOClosed: The descriptor is closed, or was meanwhile.
+            SimultaneousUseError: Somebody else waits for the same.
+        """
+        listener = self._of(event).get(fd)
+        if listener is None or listener.waiter is None:
+            # Never one that was left registered: the number may be another file's now.
+            listener = Listener(self, fd, event)
+            try:
+                blocking = os_get_blocking(fd)
+                listener.register()
+                if blocking:
+                    # uvloop makes what it watches non-blocking.
+                    os_set_blocking(fd, True)
+            except PermissionError:
+                # epoll refuses regular files, which never block.
+                self.forget(listener)
+                return True
+            except OSError as exc:
+                self.forget(listener)
+                if exc.errno == errno.EBADF:
+                    raise IOClosed from None
+                raise
+        try:
+            return listener.wait(timeout, park)
+        finally:
+            if listener.waiter is None and not listener.closed:
+                listener.release()
+                self.forget(listener)
+
+    def knows(self, fd: int) -> bool:
+        """Whether anything of ours stands for this descriptor."""
+        return fd in self._readers or fd in self._writers
+
+    def known(self, fd: int) -> list[Listener]:
+        """The listeners for a descriptor."""
+        listeners = (self._readers.get(fd), self._writers.get(fd))
+        return [listener for listener in listeners if listener is not None]
+
+    def notify_close(self, fd: int) -> bool:
+        """Let go of a descriptor that is about to be closed; wake who waits on it.
+
+        Returns:
+            Whether there was anything to let go of.
+        """
+        listeners = self.known(fd)
+        for listener in listeners:
+            listener.close()
+        return bool(listeners)
+
+    def abandon(self) -> None:
+        """Forget everything: this is a child process, the loop is its parent's."""
+        for listeners in (self._readers, self._writers):
+            for listener in listeners.values():
+                listener.abandon()
+            listeners.clear()
+
+    def waiting(self, event: str) -> list[Listener]:
+        """The listeners somebody waits on."""
+        return [entry for entry in self._of(event).values() if entry.waiter is not None]
+
+    def registered(self) -> list[Listener]:
+        """The listeners that the loop knows."""
+        return [
+            entry
+            for listeners in (self._readers, self._writers)
+            for entry in listeners.values()
+            if entry.registered
+        ]
+
+
+# -- the message for two at once -------------------------------------------------------
+
+_PACKAGE = Path(__file__).parents[1]
+_ROOMS = ("_kernel", "_sync", "_greenthread", "_bridge", "_net")
+_OURS = tuple(str(_PACKAGE / room) for room in _ROOMS)
+_FRAMES = 8
+
+
+def _users_stack(frame: FrameType | None) -> str:
+    """The innermost frames of a stack, without those of greenio's machinery."""
+    if frame is None:
+        return "  (not known)\n"
+    frames = traceback.extract_stack(frame)
+    theirs = [entry for entry in frames if not entry.filename.startswith(_OURS)]
+    return "".join(traceback.format_list((theirs or frames[-1:])[-_FRAMES:]))
+
+
+def _stack(waiter: greenlet) -> str:
+    return _users_stack(waiter.gr_frame)
+
+
+def _simultaneous(listener: Listener, second: greenlet) -> str:
+    first = listener.waiter
+    assert first is not None
+    return (
+        f"second simultaneous {listener.event} on descriptor {listener.fd}: {first!r} "
+        f"waits for it already, and now {second!r} does too. Give each green thread a "
+        "descriptor of its own, guard this one with a lock, or allow several waiters "
+        "with greenio.debug.hub_prevent_multiple_readers(False).\n"
+        f"The first waits at:\n{_stack(first)}"
+        f"The second comes from:\n{_users_stack(sys._getframe(1))}"
+    )

@@ -1,0 +1,79 @@
+"""Wake a loop that sleeps in its selector when a Python signal handler has run.
+
+A handler installed with `signal.signal` may call `spawn` or `Event.send`. It runs in
+the middle of the selector's system call, which then goes on sleeping (PEP 475), so
+what the handler queued would wait for the next timer or descriptor. The interpreter
+writes a byte to the wake-up descriptor for every signal; the loop only has to read it.
+uvloop does so by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from socket import socket as _Socket  # noqa: TID251 - a type, nothing is opened
+
+from .._std.originals import in_main_thread, socketpair
+from .loops import is_uvloop
+
+
+class SignalWakeup:
+    """The wake-up descriptor of one loop; does nothing outside the main thread."""
+
+    __slots__ = ("_loop", "_reader", "_writer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reader: _Socket | None = None
+        self._writer: _Socket | None = None
+
+    def arm(self) -> None:
+        """Begin to listen, unless somebody else on this thread does already."""
+        if (
+            self._writer is not None
+            or sys.platform == "win32"
+            or is_uvloop(self._loop)
+            or not in_main_thread()
+        ):
+            return
+        reader, writer = socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        if previous != -1:
+            signal.set_wakeup_fd(previous)
+            reader.close()
+            writer.close()
+            return
+        self._reader, self._writer = reader, writer
+        self._loop.add_reader(reader.fileno(), self._read)
+
+    def _read(self) -> None:
+        assert self._reader is not None
+        try:
+            self._reader.recv(4096)
+        except (BlockingIOError, InterruptedError):
+            pass
+
+    def disarm(self) -> None:
+        """Stop listening and leave the wake-up descriptor as it was found."""
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            return
+        self._reader = self._writer = None
+        if not self._loop.is_closed():
+            self._loop.remove_reader(reader.fileno())
+        if in_main_thread():
+            ours = writer.fileno()
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, ours):
+                try:
+                    signal.set_wakeup_fd(current)
+                except OSError:
+                    # Closed by now, with the loop that it was for.
+                    pass
+        reader.close()
+        writer.close()
+
+    close = disarm

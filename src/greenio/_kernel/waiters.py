@@ -1,0 +1,447 @@
+"""The waiter protocol, which every primitive is built on.
+
+A primitive keeps a FIFO of waiters (`WaitQueue`) and knows nothing else of whoever
+waits. A waiter is woken once, with a value, and knows how to continue its owner:
+
+* `GreenWaiter`: a green thread, by putting it on its hub's run queue;
+* `TaskWaiter`: a coroutine, by completing the future that it awaits;
+* `ThreadWaiter`: an OS thread without a hub, by releasing a native lock.
+
+Wakers may be on any OS thread; the wake then travels by `call_soon_threadsafe`.
+
+Rules:
+
+* One native re-entrant mutex guards the state of all primitives. It is held for a
+  few bytecodes and never across a switch, so under the interpreter lock it is hardly
+  ever contended. It is re-entrant because a finalizer or signal handler may run in
+  the middle and use a primitive itself; and there is only one, so that a forked child
+  has one thing to put right.
+* Leaving a wait queue and being done are one step under the mutex. So a waiter is
+  either still queued or was woken, never in between.
+* A waiter that could not be woken any more was given nothing: its value is then
+  `TIMED_OUT` too, so that the owner's end does not give anything back.
+* A time limit is a wake like any other, with the value `TIMED_OUT`.
+* An exception (kill, Timeout, cancellation, KeyboardInterrupt) may arrive when the
+  wake is already given. What was given is then passed on by `give_back`: no item,
+  permit or wake-up is lost or given twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from greenlet import getcurrent, greenlet
+
+from .._std.errors import HubClosedError
+from .._std.originals import RLock, allocate_lock, get_ident, time_sleep
+from .current import hub_to_park_in
+from .hidden_loop import running_loop
+from .hub import Hub
+
+mutex = RLock()
+# `with mutex` written out, for the hottest paths: that costs half as much. `hold` stands
+# inside the `try`, since a KeyboardInterrupt may come as soon as it has returned.
+hold = mutex.acquire
+drop = mutex.release
+
+
+# Which process this is. Waiters of OS threads and coroutines that a forked child has from
+# its parent are nobody's.
+_process = os.getpid()
+
+
+def notice_fork() -> None:
+    """In a forked child, the first time: take nobody's locks and waiters for nobody's.
+
+    Another OS thread, which the child does not have, may have held the mutex. It cannot
+    be taken before each fork: what else is done then may wait for green locks.
+    """
+    global _process  # noqa: PLW0603 - one per process
+    process = os.getpid()
+    if process != _process:
+        _process = process
+        mutex._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+class _TimedOut:
+    def __repr__(self) -> str:
+        return "TIMED_OUT"
+
+
+TIMED_OUT: Final = _TimedOut()
+
+
+class Waiter:
+    """Somebody who waits: woken once, with a value.
+
+    Until then `value` is free for what the owner offers, such as the item to put.
+    """
+
+    __slots__ = ("done", "value")
+
+    done: bool
+    value: Any
+
+    def wake(self, value: Any = None) -> bool:
+        """Continue the owner with a value. The caller holds the mutex.
+
+        Returns:
+            False if the owner cannot be continued any more (cancelled already, or its
+            loop is closed): somebody else should have the value.
+        """
+        raise NotImplementedError
+
+
+class GreenWaiter(Waiter):
+    """A green thread, or an owned hub's main greenlet."""
+
+    __slots__ = ("_greenlet", "_hub")
+
+    def __init__(self, target: greenlet, hub: Hub) -> None:
+        self._greenlet = target
+        self._hub = hub
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        self.done = True
+        self.value = value
+        hub = self._hub
+        if get_ident() != hub.thread_id:
+            if hub.call_threadsafe(hub.wake, self._greenlet):
+                return True
+            self.value = TIMED_OUT
+            return False
+        # Hub.wake, written out.
+        hub.lone = True
+        ready = hub.ready
+        if not ready:
+            if hub.handoffs:
+                hub.handoffs -= 1
+                hub.batch.append(self._greenlet)
+                return True
+            try:
+                hub.schedule_drain()
+            except HubClosedError:
+                self.value = TIMED_OUT
+                return False
+        ready.append(self._greenlet)
+        return True
+
+    def block(self) -> Any:
+        hub = self._hub
+        while not self.done:
+            # Hub.park, written out.
+            batch = hub.batch
+            if batch:
+                successor = batch.popleft()
+                if successor:
+                    successor.switch()
+                    continue
+                batch.appendleft(successor)
+            hub.loop_switch()
+        return self.value
+
+    def let_others_run(self) -> None:
+        """Wait for a turn of the loop."""
+        self._hub.wake(self._greenlet)
+        self._hub.park()
+
+    def block_for(self, queue: WaitQueue, seconds: float) -> Any:
+        hub = self._hub
+        timer = hub.call_later(seconds, self._expire, queue)
+        hub.timers += 1
+        try:
+            return self.block()
+        finally:
+            hub.timers -= 1
+            timer.cancel()
+
+    def _expire(self, queue: WaitQueue) -> None:
+        with mutex:
+            if self.done:
+                return
+            self.done = True
+            self.value = TIMED_OUT
+            queue.discard(self)
+        self._greenlet.switch()
+
+
+class ThreadWaiter(Waiter):
+    """An OS thread that has no hub."""
+
+    __slots__ = ("_lock", "_process")
+
+    def __init__(self) -> None:
+        self._process = _process
+        self._lock = allocate_lock()
+        self._lock.acquire()
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        self.done = True
+        if self._process != _process:
+            self.value = TIMED_OUT
+            return False
+        self.value = value
+        self._lock.release()
+        return True
+
+    def block(self) -> Any:
+        self._lock.acquire()
+        return self.value
+
+    def let_others_run(self) -> None:
+        """Wait a moment."""
+        time_sleep(0)
+
+    def block_for(self, queue: WaitQueue, seconds: float) -> Any:
+        if not self._lock.acquire(timeout=seconds):
+            with mutex:
+                if not self.done:
+                    self.done = True
+                    self.value = TIMED_OUT
+                    queue.discard(self)
+        return self.value
+
+
+# A time limit beyond this is none. Loops and native locks overflow at different points
+# of the remote future, and programs write `timeout=1e100` for "for ever".
+_CENTURY = 100 * 365 * 86400.0
+
+
+class TaskWaiter(Waiter):
+    """A coroutine."""
+
+    __slots__ = ("_loop", "_process", "future")
+
+    def __init__(self) -> None:
+        self._process = _process
+        self._loop = loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.done = False
+
+    def wake(self, value: Any = None) -> bool:
+        future = self.future
+        self.done = True
+        if future.done() or self._process != _process:
+            # Cancelled, but its coroutine has not run yet to leave the queue; or it is
+            # the parent process's.
+            self.value = TIMED_OUT
+            return False
+        self.value = value
+        if running_loop() is self._loop:
+            future.set_result(None)
+            return True
+        try:
+            self._loop.call_soon_threadsafe(self._complete)
+        except RuntimeError:
+            if self._loop.is_closed():
+                self.value = TIMED_OUT
+                return False
+            raise
+        return True
+
+    def _complete(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def expire(self, queue: WaitQueue) -> None:
+        with mutex:
+            if self.done or self.future.done():
+                return
+            self.done = True
+            self.value = TIMED_OUT
+            queue.discard(self)
+        self.future.set_result(None)
+
+
+def new_waiter(what: str) -> GreenWaiter | ThreadWaiter:
+    """Return the waiter for whoever calls.
+
+    Args:
+        what: The call that wants to wait, for the error message.
+
+    Raises:
+        BlockingInLoopError: The caller is the loop greenlet.
+    """
+    current = getcurrent()
+    try:
+        return GreenWaiter(current, current._hub)  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
+    hub = hub_to_park_in(what)
+    return ThreadWaiter() if hub is None else GreenWaiter(current, hub)
+
+
+GiveBack = Callable[[Any], None]
+
+
+class WaitQueue(deque[Waiter]):
+    """The waiters of one primitive, first come, first served.
+
+    A method that waits does, under the mutex, either what it came for or
+    ``queue.append(waiter)``; leaves the mutex; and calls `wait` or `wait_async`.
+
+    Whoever leaves from the middle (a time limit, a kill) stays as a husk and is swept
+    out later: searching a deque costs microseconds per hundred waiters, which
+    thousands of waiters with time limits would pay each. The first entry is never a
+    husk, so a queue is true if and only if somebody waits.
+    """
+
+    husks = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self) - self.husks
+
+    def pop_first(self) -> Waiter:
+        """Take out the first waiter; the caller wakes it. The mutex is held."""
+        waiter = self.popleft()
+        if self.husks:
+            self._trim()
+        return waiter
+
+    def wake_one(self, value: Any = None) -> bool:
+        """Wake the first waiter that can still be woken. The mutex is held.
+
+        Returns:
+            Whether there was one.
+        """
+        while self:
+            waiter = self.popleft()
+            if self.husks:
+                self._trim()
+            if waiter.wake(value):
+                return True
+        return False
+
+    def wake_all(self, value: Any = None) -> None:
+        """Wake every waiter. The mutex is held."""
+        while self:
+            self.pop_first().wake(value)
+
+    def discard(self, waiter: Waiter) -> None:
+        """Take out a waiter that has just become done. The mutex is held."""
+        if self[0] is waiter:
+            self.pop_first()
+        elif self[-1] is waiter:
+            self.pop()
+        else:
+            self.husks += 1
+            if self.husks > 16 and self.husks * 2 > len(self):
+                self._sweep()
+
+    def _trim(self) -> None:
+        while self and self[0].done:
+            self.popleft()
+            self.husks -= 1
+
+    def _sweep(self) -> None:
+        # Turned over in place: a finalizer that wakes somebody meanwhile finds a queue
+        # that is out of order for once, and not one that is about to be overwritten.
+        for _ in range(len(self)):
+            if not self:
+                return
+            waiter = self.popleft()
+            if waiter.done:
+                self.husks -= 1
+            else:
+                self.append(waiter)
+
+    def wait(
+        self,
+        waiter: GreenWaiter | ThreadWaiter,
+        timeout: float | None,
+        give_back: GiveBack | None,
+    ) -> Any:
+        """Wait as a green thread or OS thread.
+
+        Args:
+            waiter: The caller's, queued here.
+            timeout: Seconds, or None for as long as it takes.
+            give_back: Called under the mutex with the value that this waiter was woken
+                with, if an exception keeps the caller from using it.
+
+        Returns:
+            What `wake` passed, or `TIMED_OUT`.
+        """
+        try:
+            if timeout is None or timeout > _CENTURY:
+                return waiter.block()
+            return waiter.block_for(self, timeout)
+        except BaseException:
+            self._leave(waiter, give_back)
+            raise
+
+    async def wait_async(
+        self, waiter: TaskWaiter, timeout: float | None, give_back: GiveBack | None
+    ) -> Any:
+        """Wait as a coroutine; see `wait`."""
+        if timeout is None or timeout > _CENTURY:
+            timer = None
+        else:
+            timer = waiter._loop.call_later(timeout, waiter.expire, self)
+        try:
+            await waiter.future
+        except BaseException:
+            self._leave(waiter, give_back)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return waiter.value
+
+    def _leave(self, waiter: Waiter, give_back: GiveBack | None) -> None:
+        with mutex:
+            if not waiter.done:
+                waiter.done = True
+                waiter.value = TIMED_OUT
+                self.discard(waiter)
+            elif give_back is not None and waiter.value is not TIMED_OUT:
+                give_back(waiter.value)
+
+
+def checked_timeout(timeout: float | None, what: str) -> float | None:
+    """Return a time limit as the primitives take it: None, or seconds >= 0.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative or not a number (nan).
+    """
+    if timeout is None:
+        return None
+    try:
+        good = timeout >= 0
+    except TypeError:
+        raise TypeError(
+            f"{what} takes a timeout in seconds or None, not {timeout!r}"
+        ) from None
+    if not good:
+        raise ValueError(
+            f"{what} takes a timeout of 0 seconds or more, or None to wait for as long "
+            f"as it takes, not {timeout!r}"
+        )
+    return timeout
+
+
+def acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
+    """Return the time limit that the arguments of an `acquire` ask for.
+
+    As in `threading`: -1 means for as long as it takes, like None.
+
+    Raises:
+        TypeError: `timeout` is not a number.
+        ValueError: It is negative otherwise, or was given with ``blocking=False``.
+    """
+    if timeout == -1:
+        timeout = None
+    if not blocking:
+        if timeout is not None:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        return 0
+    return checked_timeout(timeout, "acquire()")

@@ -1,0 +1,154 @@
+"""`asyncio.run` and its relatives in green code: they get a `GuestLoop`.
+
+Functions are replaced where asyncio looks them up, so that ``from asyncio import run``
+before the patch makes no difference. A coroutine, a real thread and the main program
+before any hub runs get what they always got. Loops that are made in other ways, of a
+class or by a `loop_factory`, run in green code as `_nested_loops` has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+from asyncio import events, runners, tasks
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._bridge.nested_loop import GuestLoop, current_guest, in_green_code
+from .later import when_imported
+
+_get_running_loop = events._get_running_loop
+_get_event_loop = events.get_event_loop
+_set_event_loop = events.set_event_loop
+_new_event_loop = events.new_event_loop
+_all_tasks = tasks.all_tasks
+_getsignal = signal.getsignal
+
+# Where a green thread keeps the loop that it set.
+_LOOP = "_event_loop"
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop; in green code, one that needs no running."""
+    return GuestLoop() if in_green_code() else _new_event_loop()
+
+
+def set_event_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Set the event loop of the caller: a green thread has one of its own."""
+    if not in_green_code():
+        _set_event_loop(loop)
+    elif loop is not None:
+        setattr(getcurrent(), _LOOP, loop)
+    else:
+        vars(getcurrent()).pop(_LOOP, None)
+
+
+def get_event_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that green code set, or the running one."""
+    if in_green_code():
+        loop = getattr(getcurrent(), _LOOP, None)
+        if loop is None and _get_running_loop() is None:
+            # A green thread that is to see no running loop.
+            loop = GuestLoop()
+            setattr(getcurrent(), _LOOP, loop)
+        if loop is not None:
+            return loop  # type: ignore[no-any-return]
+    return _get_event_loop()
+
+
+def all_tasks(
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> set[asyncio.Task[Any]]:
+    """Return the tasks that are not done; under a guest loop, those of that one."""
+    if isinstance(loop, GuestLoop):
+        return loop.tasks()
+    guest = current_guest()
+    if guest is not None and guest._outer is (loop or _get_running_loop()):
+        return guest.tasks()
+    return _all_tasks(loop)
+
+
+def _visible_loop() -> asyncio.AbstractEventLoop | None:
+    """What stands in the way of running another loop."""
+    return None if in_green_code() else _get_running_loop()
+
+
+def _handler(number: int) -> Any:
+    """What handles a signal; no runner in green code is to take its place."""
+    return None if in_green_code() else _getsignal(number)
+
+
+class _View(ModuleType):
+    """A module with some of its names replaced."""
+
+    def __init__(self, module: ModuleType, **names: Any) -> None:
+        super().__init__(module.__name__, module.__doc__)
+        self._greenio_module = module
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._greenio_module, name)
+
+
+REPLACED: dict[str, Callable[..., Any]] = {
+    "new_event_loop": new_event_loop,
+    "set_event_loop": set_event_loop,
+    "get_event_loop": get_event_loop,
+    "all_tasks": all_tasks,
+}
+
+
+def make_runs_green(replaced: Any) -> None:
+    """Let green code run event loops.
+
+    Args:
+        replaced: Where replacements are remembered, for modules that imported the
+            functions before.
+    """
+    namespace: dict[str, Any] = vars(runners)
+    if isinstance(namespace["events"], _View):
+        return
+    for module in (asyncio, events, tasks):
+        present = {
+            name: value for name, value in REPLACED.items() if name in vars(module)
+        }
+        replaced.update(vars(module), present)
+    namespace["events"] = _View(events, _get_running_loop=_visible_loop)
+    namespace["signal"] = _View(signal, getsignal=_handler)
+    for name in ("asgiref.sync", "asgiref.local"):
+        when_imported(name, _patch_asgiref)
+    when_imported("uvloop", lambda uvloop: _patch_uvloop(uvloop, replaced))
+
+
+def _patch_uvloop(module: ModuleType, replaced: Any) -> None:
+    run_on_uvloop = module.run
+
+    @functools.wraps(run_on_uvloop)
+    def run(main: Any, *, debug: bool | None = None, **options: Any) -> Any:
+        if options or not in_green_code():
+            return run_on_uvloop(main, debug=debug, **options)
+        # Like asyncio.run, on the loop that runs already, whichever it is.
+        return asyncio.run(main, debug=debug)
+
+    replaced.update(vars(module), {"run": run})
+
+
+def _get_asgiref_loop() -> asyncio.AbstractEventLoop:
+    """What asgiref takes for the running loop.
+
+    It refuses to wait where one runs, so green code has none. It remembers for each
+    loop who waits for it, so coroutines below `async_to_sync` each have their own.
+    """
+    loop = None if in_green_code() else (current_guest() or _get_running_loop())
+    if loop is None:
+        raise RuntimeError("no running event loop")
+    return loop
+
+
+def _patch_asgiref(module: ModuleType) -> None:
+    if "asyncio" in vars(module):
+        vars(module)["asyncio"] = _View(asyncio, get_running_loop=_get_asgiref_loop)

@@ -1,0 +1,431 @@
+"""Executing a module's own code with other modules behind its imports.
+
+A `World` maps module names to the modules that an ``import`` means in it. Code runs in
+a world because its globals carry the world's ``__import__`` in their ``__builtins__``:
+the interpreter asks those for every import statement, at the top of the module and,
+later, inside its functions. `sys.modules` is not what decides, so other threads that
+import at the same time notice nothing.
+
+Which modules are executed again in the world, and which are shared with everybody:
+
+* the module asked for, and the submodules of its package: executed again;
+* what has a counterpart in the world (`socket`, `threading`, ...): the counterpart;
+* other modules of the standard library, and whatever was imported before: shared;
+* other packages, imported for the first time here: executed in the world alone if they
+  are plain Python, shared if they have compiled parts, which exist once per process.
+
+While a module's code runs, `sys.modules` holds it under its own name, because enum,
+dataclasses and typing look themselves up there. Whatever stood there is put back,
+also if the code fails.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+from .._std.originals import RLock
+from .plans import DEPRECATED, GREEN
+
+# One re-execution at a time: two threads in one world would see half-made modules.
+_lock = RLock()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MISSING = object()
+
+
+class SysModulesSaver:
+    """Remembers entries of `sys.modules`, and puts them back.
+
+    Args:
+        module_names: The names to remember from the start.
+    """
+
+    def __init__(self, module_names: Iterable[str] = ()) -> None:
+        self._saved: dict[str, Any] = {}
+        self.save(*module_names)
+
+    def save(self, *module_names: str) -> None:
+        """Remember what these names stand for now, unless they are remembered."""
+        for name in module_names:
+            self._saved.setdefault(name, sys.modules.get(name, _MISSING))
+
+    def restore(self) -> None:
+        """Put everything back, and forget it."""
+        while self._saved:
+            name, module = self._saved.popitem()
+            if module is _MISSING:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+class World:
+    """What import statements mean to code that is executed in it.
+
+    Args:
+        modules: Modules by the name under which they are imported.
+        counterparts: Names below `greenio.green`, by the standard name; imported when
+            first asked for.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, ModuleType] | None = None,
+        counterparts: Mapping[str, str] | None = None,
+    ) -> None:
+        self._modules: dict[str, ModuleType] = dict(modules or {})
+        self._counterparts = dict(counterparts or {})
+        self._private: set[str] = set()
+        self._shared: set[str] = set()
+        self._builtins = {**vars(builtins), "__import__": self._import}
+
+    def add_root(self, package: str) -> None:
+        """Have the submodules of a package executed again too.
+
+        Not of the standard library's packages: what should differ there does.
+        """
+        if package not in sys.stdlib_module_names:
+            self._private.add(package)
+
+    def counterpart(self, name: str) -> ModuleType | None:
+        """Return the module that stands for another one here, if one does."""
+        green = self._counterparts.get(name)
+        if green is None or name in self._modules:
+            return None
+        return importlib.import_module(f"greenio.green.{green}")
+
+    # -- executing -----------------------------------------------------------------
+
+    def execute(self, code: CodeType, namespace: dict[str, Any]) -> None:
+        """Run code whose import statements ask this world."""
+        namespace["__builtins__"] = self._builtins
+        exec(code, namespace)  # noqa: S102 - the module's own code
+
+    def run_module(self, name: str, *, required: bool = False) -> ModuleType:
+        """Import a module and its parents by executing them in this world.
+
+        Args:
+            name: The module.
+            required: Whether a module that is not made of Python code is an error; else
+                it is shared with everybody.
+        """
+        with _lock:
+            module = self._modules.get(name)
+            if module is not None:
+                return module
+            parent_name, _, child = name.rpartition(".")
+            path = None
+            if parent_name:
+                parent = self._load(parent_name)
+                # Importing the parent may have imported the child.
+                module = self._modules.get(name)
+                if module is not None:
+                    return module
+                if parent_name in self._counterparts:
+                    # The green package lies elsewhere and holds only what is green.
+                    parent = importlib.import_module(parent_name)
+                path = getattr(parent, "__path__", None)
+                if path is None:
+                    raise ModuleNotFoundError(
+                        f"No module named {name!r}; {parent_name!r} is not a package",
+                        name=name,
+                    )
+            spec = _find_spec(name, path)
+            code = _code_of(spec)
+            if code is None:
+                if required:
+                    raise _no_code(name)
+                module = importlib.import_module(name)
+                self._modules[name] = module
+            else:
+                module = self._execute_spec(spec, code)
+            if parent_name in self._modules and parent_name not in self._counterparts:
+                setattr(self._modules[parent_name], child, module)
+            return module
+
+    def _execute_spec(
+        self, spec: importlib.machinery.ModuleSpec, code: CodeType
+    ) -> ModuleType:
+        module = importlib.util.module_from_spec(spec)
+        saver = SysModulesSaver([spec.name])
+        self._modules[spec.name] = sys.modules[spec.name] = module
+        try:
+            self.execute(code, module.__dict__)
+            # A module may replace itself, as some lazy ones do.
+            module = self._modules[spec.name] = sys.modules[spec.name]
+        except BaseException:
+            del self._modules[spec.name]
+            raise
+        finally:
+            saver.restore()
+        return module
+
+    # -- importing -----------------------------------------------------------------
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,  # noqa: A002 - __import__'s names
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        fromlist: Iterable[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What `__import__` is to the code of this world."""
+        if level:
+            package = (globals or {}).get("__package__") or ""
+            name = importlib.util.resolve_name("." * level + name, package)
+        if not fromlist:
+            self._load(name)
+            return self._load(name.partition(".")[0])
+        module = self._load(name)
+        if hasattr(module, "__path__"):
+            for item in fromlist:
+                names = getattr(module, "__all__", ()) if item == "*" else (item,)
+                for attribute in names:
+                    if not hasattr(module, attribute):
+                        self._load_if_there(f"{name}.{attribute}")
+        return module
+
+    def _load_if_there(self, name: str) -> None:
+        try:
+            self._load(name)
+        except ModuleNotFoundError as exc:
+            if exc.name != name:
+                raise
+
+    def _load(self, name: str) -> ModuleType:
+        module = self._modules.get(name)
+        if module is not None:
+            return module
+        module = self.counterpart(name)
+        if module is not None:
+            self._modules[name] = module
+        elif self._is_private(name.partition(".")[0]):
+            return self.run_module(name)
+        else:
+            module = importlib.import_module(name)
+        parent_name, _, child = name.rpartition(".")
+        if parent_name:
+            parent = self._load(parent_name)
+            if not hasattr(parent, child):
+                setattr(parent, child, module)
+        return module
+
+    def _is_private(self, package: str) -> bool:
+        if package in self._private:
+            return True
+        if (
+            package in self._shared
+            or package in sys.modules
+            or package in sys.stdlib_module_names
+            or package == __package__.partition(".")[0]
+        ):
+            return False
+        spec = importlib.util.find_spec(package)
+        if spec is not None and _is_plain_python(spec):
+            self._private.add(package)
+            return True
+        self._shared.add(package)
+        return False
+
+
+def _find_spec(name: str, path: Iterable[str] | None) -> importlib.machinery.ModuleSpec:
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        spec = None if find_spec is None else find_spec(name, path, None)
+        if spec is not None:
+            found: importlib.machinery.ModuleSpec = spec
+            return found
+    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType | None:
+    """The module's code; None if it is not made of Python code."""
+    get_code = getattr(spec.loader, "get_code", None)
+    if get_code is None:
+        return None
+    code: CodeType | None = get_code(spec.name)
+    return code
+
+
+def _is_plain_python(spec: importlib.machinery.ModuleSpec) -> bool:
+    if spec.submodule_search_locations is None:
+        return isinstance(
+            spec.loader,
+            (
+                importlib.machinery.SourceFileLoader,
+                importlib.machinery.SourcelessFileLoader,
+            ),
+        )
+    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    return not any(
+        file.endswith(suffixes)
+        for location in spec.submodule_search_locations
+        for _, _, files in os.walk(location)
+        for file in files
+    )
+
+
+def code_of(name: str) -> CodeType:
+    """Return the code of a module, found without importing it.
+
+    Raises:
+        ImportError: It is not made of Python code, so it cannot be executed again.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    code = _code_of(spec)
+    if code is None:
+        raise _no_code(name)
+    return code
+
+
+def _no_code(name: str) -> ImportError:
+    return ImportError(
+        f"{name} has no Python code to execute once more; only modules written in "
+        "Python can be imported green",
+        name=name,
+    )
+
+
+# The world of everything that is imported green without further ado: what two modules
+# have in common exists once.
+_world = World(counterparts=GREEN)
+
+
+def import_patched(
+    module_name: str,
+    *additional_modules: tuple[str, ModuleType],
+    **kw_additional_modules: ModuleType,
+) -> ModuleType:
+    """Import a module so that it, and it alone, uses green modules.
+
+    Its code is executed once more with green modules behind its imports; the module
+    that everybody else imports under that name is left alone.
+
+    Args:
+        module_name: The module; the other modules of its package come along.
+        *additional_modules: More modules for its imports, as (name, module).
+        **kw_additional_modules: The same, by keyword.
+
+    Returns:
+        The green module; the same one the next time, unless modules are added.
+
+    Raises:
+        ImportError: There is no such module, or it is not made of Python code.
+    """
+    if additional_modules or kw_additional_modules:
+        return inject(
+            module_name, None, *additional_modules, *kw_additional_modules.items()
+        )
+    return _run_in(_world, module_name)
+
+
+def _run_in(world: World, name: str) -> ModuleType:
+    world.add_root(name.partition(".")[0])
+    counterpart = world.counterpart(name)
+    if counterpart is not None:
+        return counterpart
+    return world.run_module(name, required=True)
+
+
+def inject(
+    module_name: str,
+    new_globals: dict[str, Any] | None,
+    *additional_modules: tuple[str, ModuleType],
+) -> ModuleType:
+    """Execute a module once more with other modules behind its imports.
+
+    Args:
+        module_name: The module to execute.
+        new_globals: A namespace to fill with what the module defines, or None. With
+            one, the module's code runs in that namespace under that namespace's
+            ``__name__``.
+        *additional_modules: What imports mean, as (name, module); beside them, the
+            standard library is green.
+
+    Returns:
+        The module that was made; with `new_globals`, the one that they belong to.
+
+    Raises:
+        ImportError: There is no such module, or it is not made of Python code.
+    """
+    world = World(dict(additional_modules), GREEN)
+    if new_globals is None:
+        return _run_in(world, module_name)
+    world.add_root(module_name.partition(".")[0])
+    world.execute(code_of(module_name), new_globals)
+    owner = sys.modules.get(new_globals.get("__name__", ""))
+    if owner is None or vars(owner) is not new_globals:
+        owner = ModuleType(module_name)
+        owner.__dict__.update(new_globals)
+    return owner
+
+
+def patch_function(
+    func: Callable[P, T], *additional_modules: tuple[str, ModuleType]
+) -> Callable[P, T]:
+    """Return the function with green modules behind the imports that it makes.
+
+    While it runs, `sys.modules` itself is changed, which every thread can see; it is
+    for small functions that import something and do not wait.
+
+    Args:
+        func: The function.
+        *additional_modules: What imports mean, as (name, module); by default, the
+            standard library is green.
+
+    Returns:
+        The wrapped function.
+    """
+
+    @functools.wraps(func)
+    def patched(*args: P.args, **kwargs: P.kwargs) -> T:
+        modules = dict(additional_modules) or {
+            name: importlib.import_module(f"greenio.green.{green}")
+            for name, green in GREEN.items()
+            if name not in DEPRECATED
+        }
+        with _lock:
+            saver = SysModulesSaver(modules)
+            sys.modules.update(modules)
+            try:
+                return func(*args, **kwargs)
+            finally:
+                saver.restore()
+
+    return patched
+
+
+def slurp_properties(
+    source: ModuleType,
+    destination: dict[str, Any],
+    ignore: Iterable[str] = (),
+    srckeys: Iterable[str] | None = None,
+) -> None:
+    """Copy names from a module into a namespace.
+
+    Args:
+        source: The module.
+        destination: The namespace.
+        ignore: Names to leave out.
+        srckeys: The names to copy; by default the module's ``__all__``, or else
+            all that it has.
+    """
+    names = getattr(source, "__all__", vars(source)) if srckeys is None else srckeys
+    left_out = set(ignore)
+    destination.update(
+        {name: getattr(source, name) for name in names if name not in left_out}
+    )

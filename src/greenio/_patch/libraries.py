@@ -1,0 +1,53 @@
+"""Libraries that ask whether an event loop runs, told what a green thread is.
+
+Where one runs they refuse to wait, since they would block it. Under green code one always
+runs, and waiting there blocks nobody. What they mean is whether the caller is a
+coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._kernel.current import hub_to_park_in
+from .._std.errors import BlockingInLoopError
+from .later import when_imported
+
+
+def tell_libraries() -> None:
+    """Have Django and anyio take green code for what it is."""
+    when_imported("django.utils.asyncio", _tell_django)
+    when_imported("anyio._core._eventloop", _tell_anyio)
+
+
+def _tell_django(module: Any) -> None:
+    module.get_running_loop = _get_running_loop_in_coroutine
+
+
+def _get_running_loop_in_coroutine() -> asyncio.AbstractEventLoop:
+    """Refuse the ORM in coroutines only: green threads have connections of their own."""
+    loop = asyncio.get_running_loop()
+    try:
+        hub_to_park_in("Django")
+    except BlockingInLoopError:
+        return loop
+    raise RuntimeError("no coroutine: the caller may wait")
+
+
+def _tell_anyio(module: Any) -> None:
+    """Let `anyio.run` and anyio's blocking portals run in green threads."""
+    current_async_library: Callable[[], str | None] | None
+    current_async_library = getattr(module, "current_async_library", None)
+    if current_async_library is None:
+        # Older ones ask sniffio, which looks for a Task.
+        return
+
+    def of_coroutine() -> str | None:
+        # Green threads have a hub, and so has the main program while its loop runs.
+        return None if hasattr(getcurrent(), "_hub") else current_async_library()
+
+    module.current_async_library = of_coroutine

@@ -1,0 +1,65 @@
+"""The main thread, and the end of the interpreter, in a patched `threading`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import threads as _threads
+from .locks import ThreadLock
+from .views import finish_original_threads
+
+
+def adopt_main_thread(namespace: dict[str, Any]) -> None:
+    """Have green threads that join the main thread wait without blocking it."""
+    main = namespace["_main_thread"]
+    if hasattr(main, "_handle"):
+        main._handle = _threads._make_thread_handle(main.ident)
+    elif main._tstate_lock is not None:
+        namespace["_shutdown_locks"].discard(main._tstate_lock)
+        main._tstate_lock = lock = ThreadLock()
+        lock.acquire()
+
+
+def make_shutdown(namespace: dict[str, Any]) -> Callable[[], None]:
+    """Make the function by which the interpreter waits for threads at its end.
+
+    It waits for the green ones first, while they can run, and then for the real ones.
+    """
+
+    def _shutdown() -> None:
+        namespace["_SHUTTING_DOWN"] = True
+        atexits = namespace["_threading_atexits"]
+        while atexits:
+            atexits.pop()()
+        _end(namespace["_main_thread"])
+        locks: set[Any] = namespace.get("_shutdown_locks", set())
+        while green := [lock for lock in locks if isinstance(lock, _threads.Sentinel)]:
+            _join(green[0])
+            locks.discard(green[0])
+        _threads.wait_for_threads()
+        finish_original_threads()
+        while locks:
+            _join(locks.pop())
+        if "_thread_shutdown" in namespace:
+            namespace["_thread_shutdown"]()
+
+    return _shutdown
+
+
+def _end(main: Any) -> None:
+    """Tell those who have joined the main thread that it has ended."""
+    if hasattr(main, "_handle"):
+        main._handle._set_done()
+        return
+    lock = main._tstate_lock
+    if lock is not None:
+        # Its release hands it to the first who waits, and `_stop` wants it free.
+        main._is_stopped, main._tstate_lock = True, None
+        if lock.locked():
+            lock.release()
+
+
+def _join(lock: Any) -> None:
+    lock.acquire()
+    lock.release()

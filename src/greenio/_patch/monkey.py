@@ -1,0 +1,204 @@
+"""`monkey_patch`: writing green names into the live standard modules."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from types import ModuleType
+from typing import Any
+
+from greenlet import GreenletExit
+
+from .._net.ssl import make_contexts_follow
+from .._std import originals as _originals
+from .._std.originals import RLock
+from .asyncio_run import make_runs_green
+from .executors import let_coroutines_end_executors
+from .existing import Replaced, renew
+from .green_forms import GREEN_FORMS
+from .libraries import tell_libraries
+from .plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
+from .psycopg import make_psycopg_green
+from .transports import make_duplicates_green
+from .views import isolate_asyncio, make_views
+from .windows import note_live_modules
+
+_lock = RLock()
+
+# What has been patched, by keyword.
+already_patched: dict[str, bool] = {}
+replaced = Replaced()
+
+
+def monkey_patch(**on: bool | None) -> None:
+    """Make the standard library green for everybody.
+
+    Without arguments, all of it. With keywords that are true, only those parts; with
+    keywords that are false, all but those. Patching twice changes nothing.
+
+    asyncio, uvloop and their executors keep the original modules.
+
+    Args:
+        **on: ``os``, ``select``, ``socket``, ``subprocess``, ``thread``, ``time``,
+            ``psycopg``; ``builtins`` and ``MySQLdb`` are off unless they are named.
+            ``all`` is the default for what is not named. Asking for a driver that is
+            not installed changes nothing.
+
+    Raises:
+        TypeError: There is no such keyword.
+    """
+    wanted = _wanted(on)
+    with _lock:
+        new = [keyword for keyword in wanted if keyword not in already_patched]
+        if not new:
+            return
+        make_views()
+        isolate_asyncio()
+        make_runs_green(replaced)
+        plans = [plan for keyword in new for plan in _plans_of(keyword)]
+        # All of them are made before the first module changes.
+        green = [
+            importlib.import_module(f"greenio.green.{plan.green}") for plan in plans
+        ]
+        for plan, module in zip(plans, green, strict=True):
+            live = importlib.import_module(plan.module)
+            names = {
+                name: getattr(module, name)
+                for name in plan.names
+                if hasattr(live, name) and hasattr(module, name)
+            }
+            replaced.update(vars(live), names)
+        if "socket" in new:
+            make_contexts_follow()
+            make_duplicates_green()
+        if "thread" in new:
+            _patch_threads()
+        if "os" in new:
+            _patch_connections()
+        if "subprocess" in new:
+            _patch_subprocess({*new, *already_patched})
+        if "psycopg" in new:
+            make_psycopg_green()
+        if "builtins" in new:
+            _patch_builtins()
+        replaced.rebind()
+        if "thread" in new:
+            renew(GREEN_FORMS)
+        note_live_modules()
+        already_patched.update(dict.fromkeys(new, True))
+
+
+def _wanted(on: dict[str, bool | None]) -> list[str]:
+    on = dict(on)
+    default = on.pop("all", None)
+    unknown = [name for name in on if name not in KEYWORDS]
+    if unknown:
+        raise TypeError(
+            f"monkey_patch() got an unexpected keyword argument {unknown[0]!r}; it "
+            f"takes all, {', '.join(sorted(KEYWORDS, key=str.lower))}"
+        )
+    if default is None:
+        default = not any(on.values())
+    return [
+        name for name in KEYWORDS if on.get(name, default and name not in ON_REQUEST)
+    ]
+
+
+def _plans_of(keyword: str) -> tuple[Plan, ...]:
+    plans = OPTIONAL.get(keyword, ())
+    if plans and importlib.util.find_spec(plans[0].module) is None:
+        return ()
+    return PLANS.get(keyword, plans)
+
+
+def _patch_threads() -> None:
+    from .main_thread import adopt_main_thread, make_shutdown
+    from .threading import green_names
+
+    threading = importlib.import_module("threading")
+    namespace = vars(threading)
+    replaced.update(namespace, green_names(namespace))
+    adopt_main_thread(namespace)
+    namespace["_shutdown"] = make_shutdown(namespace)
+    _patch_multiprocessing()
+    let_coroutines_end_executors()
+    # Its connections are kept in a `threading.local`.
+    tell_libraries()
+    # A worker that ends with its loop has not failed.
+    logging.getLogger("concurrent.futures").addFilter(_is_not_a_kill)
+
+
+def _patch_connections() -> None:
+    from . import os as green
+    from .processes import green_connections
+
+    names = {_originals.os_read: green.read, _originals.os_write: green.write}
+    green_connections({**names, _originals.os_close: green.close})
+
+
+def _patch_multiprocessing() -> None:
+    from .processes import green_semaphore, let_coroutines_use_processes
+
+    let_coroutines_use_processes()
+    try:
+        module: Any = importlib.import_module("_multiprocessing")
+        native = module.SemLock
+    except (ImportError, AttributeError):  # pragma: no cover - a system without them
+        return
+    replaced.update(vars(module), {"SemLock": green_semaphore(native)})
+
+
+def _patch_subprocess(patched: set[str]) -> None:
+    from .files import green_io
+    from .subprocess import green_wait
+
+    namespace = vars(importlib.import_module("subprocess"))
+    for name, keyword in _USED_BY_SUBPROCESS.items():
+        if name in namespace and keyword not in patched:
+            namespace[name] = importlib.import_module(f"greenio.green.{name}")
+    namespace["io"] = green_io()
+    if "_PopenSelector" in namespace:
+        kind = namespace["_PopenSelector"].__name__
+        selectors = importlib.import_module("greenio.green.selectors")
+        namespace["_PopenSelector"] = getattr(selectors, kind)
+    namespace["Popen"]._wait = green_wait(namespace)
+
+
+# By the keyword that makes the live module green.
+_USED_BY_SUBPROCESS = {
+    "os": "os",
+    "selectors": "select",
+    "threading": "thread",
+    "time": "time",
+}
+
+
+def _is_not_a_kill(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, GreenletExit)
+
+
+def _patch_builtins() -> None:
+    import builtins
+
+    from .files import open_green
+
+    replaced.update(vars(builtins), {"open": open_green})
+
+
+def is_monkey_patched(module: ModuleType | str) -> bool:
+    """Say whether a part of the standard library has been patched.
+
+    Args:
+        module: A keyword of `monkey_patch` ("thread"), a standard module's name
+            ("threading"), or the module itself.
+    """
+    name = module if isinstance(module, str) else getattr(module, "__name__", "")
+    if name in already_patched:
+        return True
+    return any(
+        plan.module == name
+        for keyword in already_patched
+        for plan in _plans_of(keyword)
+    )

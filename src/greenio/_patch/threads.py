@@ -1,0 +1,468 @@
+"""What `_thread` offers, with green threads for threads.
+
+A thread started where a hub is (the main thread, a loop) is a green thread of that
+hub. One started in a real thread without a hub (an executor's worker) is a real
+thread: a green one would have nobody to run it. And so is one that a coroutine starts and
+will join without letting the loop run (`_executors`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable
+from contextvars import Context
+from functools import cache
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .._greenthread.greenthread import GreenThread
+from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
+from .._kernel.hub import Throw
+from .._std import originals as _originals
+from .._std.errors import BlockingInLoopError
+from .._std.originals import get_ident as _native_ident
+from .._std.originals import in_main_thread
+from .._sync.event import Event
+from .locks import ThreadLock
+
+# Identifiers are never used twice. The system's are addresses or small numbers, so
+# these collide with neither.
+_idents = itertools.count(1 << 40)
+
+
+def get_ident(gr: greenlet | None = None) -> int:
+    """Return the number of the current thread.
+
+    A green thread has one of its own, which is also that of the coroutines it runs by
+    `asyncio.run`. Everything else that runs in an OS thread has that thread's.
+
+    Args:
+        gr: Whose number to return, instead of the current one's.
+    """
+    current = acting_greenlet() if gr is None else gr
+    if isinstance(current, GreenThread):
+        try:
+            return current._thread_ident  # type: ignore[attr-defined, no-any-return]
+        except AttributeError:
+            ident = current._thread_ident = next(_idents)  # type: ignore[attr-defined]
+            return ident
+    return _native_ident()
+
+
+class Sentinel(ThreadLock):
+    """A lock that is held for as long as its thread lives (until Python 3.12).
+
+    `threading` has a thread make its own when it begins. Ours is made by whoever starts
+    the thread, so that `start` need not wait; the thread's own first `acquire` then
+    finds it held already.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owner: greenlet | None = None
+        self._held_for_owner = False
+        # Of the same thread, and of another `threading` module.
+        self._other: Sentinel | None = None
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Take the lock."""
+        if self._held_for_owner and getcurrent() is self._owner:
+            self._held_for_owner = False
+            return True
+        return super().acquire(blocking, timeout)
+
+    def begin(self, owner: greenlet) -> None:
+        """Say whose it is; that one's next `acquire` finds it held already."""
+        self._owner = owner
+        self._held_for_owner = True
+
+    def end(self) -> None:
+        """The thread has ended."""
+        self._owner = None
+        if self.locked():
+            self.release()
+        if self._other is not None:
+            self._other.end()
+
+
+# The sentinels of running threads, by the greenlet that they run in.
+_sentinels: dict[greenlet, Sentinel] = {}
+_preparing: list[Sentinel] = []
+
+
+def _set_sentinel() -> Sentinel:
+    """Return the lock that is released when the current thread ends."""
+    if _preparing:
+        return _preparing[-1]
+    current = getcurrent()
+    known = _sentinels.get(current)
+    if known is not None and known._held_for_owner:
+        return known
+    # In a forked child, each `threading` module makes one for its new main thread.
+    sentinel = _sentinels[current] = Sentinel()
+    sentinel._other = known
+    return sentinel
+
+
+class _ThreadHandle:
+    """What Python 3.13's `threading` knows of a thread: its number and its end."""
+
+    def __init__(self) -> None:
+        self.ident = 0
+        self._event: Event[None] = Event()
+        # Of a real thread: held until it has ended.
+        self._alive: Any = None
+        self._has_started = False
+        self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<_ThreadHandle object: ident={self.ident}>"
+
+    def is_done(self) -> bool:
+        """Whether the thread has ended, or is the parent process's."""
+        return self._event.ready() or self._process != os.getpid()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread ends; None or a negative number for as long as it takes.
+
+        Raises:
+            RuntimeError: It has not started, or it is the current thread.
+        """
+        self._check_started()
+        if timeout is not None and timeout < 0:
+            timeout = None
+        if self.is_done():
+            return
+        if self.ident == get_ident():
+            raise RuntimeError("Cannot join current thread")
+        try:
+            self._event.wait(timeout)
+        except BlockingInLoopError:
+            if self._alive is None:
+                raise
+            # As it would in a program that is not patched.
+            if self._alive.acquire(True, -1 if timeout is None else timeout):
+                self._alive.release()
+
+    def _begin(self) -> None:
+        if self._has_started:
+            raise RuntimeError("thread already started")
+        self._has_started = True
+
+    def _check_started(self) -> None:
+        if not self._has_started:
+            raise RuntimeError("thread not started")
+
+    def _set_done(self) -> None:
+        self._check_started()
+        if not self._event.ready():
+            self._event.send()
+        if self._alive is not None:
+            self._alive.release()
+
+
+def _make_thread_handle(ident: int) -> _ThreadHandle:
+    handle = _ThreadHandle()
+    handle.ident = ident
+    handle._begin()
+    # It is for the main thread, which may be a green one: whoever forks is the child's.
+    current = getcurrent()
+    if ident == get_ident(current):
+        _own(current, handle)
+    return handle
+
+
+def _own(thread: greenlet, handle: _ThreadHandle) -> None:
+    thread.__dict__.setdefault("_thread_handles", []).append(handle)
+
+
+# Those that the interpreter waits for before it ends (Python 3.13).
+_not_daemons: set[_ThreadHandle] = set()
+
+
+def wait_for_threads() -> None:
+    """Wait for every green thread that is not a daemon."""
+    while _not_daemons:
+        next(iter(_not_daemons)).join()
+
+
+def start_joinable_thread(
+    function: Callable[[], Any],
+    handle: _ThreadHandle | None = None,
+    daemon: bool = True,
+) -> _ThreadHandle:
+    """Start a thread that can be waited for by its handle (Python 3.13).
+
+    Raises:
+        RuntimeError: The handle is a started thread's.
+    """
+    if handle is None:
+        handle = _ThreadHandle()
+    handle._begin()
+    if not daemon:
+        _not_daemons.add(handle)
+
+    def ended() -> None:
+        _not_daemons.discard(handle)
+        handle._set_done()
+
+    try:
+        _start(function, (), {}, ended, handle)
+    except BaseException:
+        _not_daemons.discard(handle)
+        handle._has_started = False
+        raise
+    return handle
+
+
+def start_new_thread(
+    function: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    /,
+) -> int:
+    """Start a thread and return its number; see `_thread.start_new_thread`.
+
+    Raises:
+        TypeError: `function` cannot be called, `args` is not a tuple, or `kwargs` is
+            not a dictionary.
+    """
+    if not callable(function):
+        raise TypeError("first arg must be callable")
+    if not isinstance(args, tuple):
+        raise TypeError("2nd arg must be a tuple")
+    if kwargs is not None and not isinstance(kwargs, dict):
+        raise TypeError("optional 3rd arg must be a dictionary")
+    return _start(function, args, kwargs or {}, None, None)
+
+
+def _start(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    ended: Callable[[], None] | None,
+    handle: _ThreadHandle | None,
+) -> int:
+    if existing_hub() is None and not in_main_thread():
+        return _start_real(function, args, kwargs, ended, handle)
+    if _is_to_be_real(function) and cannot_wait():
+        return _start_real_and_wait(function, ended, handle)
+    thread = GreenThread(get_hub(), _run, (function, args, kwargs), {})
+    # A thread starts with an empty context; green threads of `spawn` copy theirs.
+    thread.gr_context = Context()
+    ident = get_ident(thread)
+    if handle is not None:
+        handle.ident = ident
+    _announce(function, thread, ident)
+    _running.add(ident)
+    thread.link(_ended, ended, getattr(function, "__self__", None))
+    if handle is not None:
+        _own(thread, handle)
+    thread._hub.wake(thread)
+    return ident
+
+
+def _run(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    try:
+        function(*args, **kwargs)
+    except SystemExit:
+        # Ends the thread, as in a real one.
+        return
+    except Exception as exc:  # noqa: BLE001 - it goes to the hook
+        _ignore(function, exc)
+        return
+    current: Any = getcurrent()
+    interrupt = getattr(current, "_thread_interrupt", None)
+    if interrupt is None:
+        return
+    main = current._hub.main
+    if main is None:
+        # A loop that somebody else runs: it is for them.
+        raise interrupt
+    # Before whoever waits for this thread is told that it has ended.
+    current._hub.wake(Throw(main, (interrupt,)))
+
+
+def _ignore(function: Callable[..., Any], error: Exception) -> None:
+    """Report an exception in a thread that `_thread` has started, as it does."""
+    # From the frame of the function itself.
+    traceback = error.__traceback__ and error.__traceback__.tb_next
+    message = "Exception ignored in thread started by"
+    where: tuple[object, ...] = (message, function)
+    if sys.version_info >= (3, 13):
+        where = (f"{message} {function!r}", None)
+    details = (type(error), error.with_traceback(traceback), traceback, *where)
+    sys.unraisablehook(_unraisable_type()(details))
+
+
+@cache
+def _unraisable_type() -> Callable[[tuple[Any, ...]], Any]:
+    """The type of what the hook is called with, which has no name."""
+
+    class Failing:
+        def __del__(self) -> None:
+            raise RuntimeError
+
+    seen: list[Any] = []
+    hook, sys.unraisablehook = sys.unraisablehook, seen.append
+    try:
+        Failing()
+    finally:
+        sys.unraisablehook = hook
+    return type(seen[0])
+
+
+# The numbers of the green threads that were started here and have not ended.
+_running: set[int] = set()
+
+
+def _count() -> int:
+    """Return how many threads there are beside the main one."""
+    return len(_running)
+
+
+def _ended(thread: greenlet, ended: Callable[[], None] | None, owner: Any) -> None:
+    _running.discard(get_ident(thread))
+    _forget(thread, ended, owner)
+
+
+def _forget(
+    thread: greenlet, ended: Callable[[], None] | None = None, owner: Any = None
+) -> None:
+    sentinel = _sentinels.pop(thread, None)
+    if sentinel is not None:
+        sentinel.end()
+    bootstrap = getattr(owner, "_bootstrap", None)
+    if bootstrap is not None:
+        module = bootstrap.__func__.__globals__
+        # Still among those about to begin, if it was killed before it did.
+        module["_limbo"].pop(owner, None)
+        if "_shutdown_locks" in module:
+            module["_shutdown_locks"].discard(sentinel)
+    if ended is not None:
+        ended()
+
+
+def forget() -> None:
+    """Drop the current thread's sentinel, which is nobody's."""
+    _forget(getcurrent())
+
+
+def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> None:
+    """Do for a `threading.Thread` what it would do itself when it begins to run.
+
+    `Thread.start` waits until the thread runs. In a coroutine it could not, and it need
+    not: a green thread that was started will run.
+    """
+    owner = getattr(function, "__self__", None)
+    started = getattr(owner, "_started", None)
+    if owner is None or started is None:
+        thread._is_foreign = True  # type: ignore[attr-defined]
+        return
+    if hasattr(owner, "_set_tstate_lock"):
+        sentinel = Sentinel()
+        _preparing.append(sentinel)
+        try:
+            owner._set_tstate_lock()
+        finally:
+            _preparing.pop()
+        sentinel.begin(thread)
+        _sentinels[thread] = sentinel
+    owner._ident = ident
+    if hasattr(owner, "_set_native_id"):
+        owner._set_native_id()
+    started.set()
+
+
+# Threads that are joined at the end of a ``with`` block, in a coroutine as elsewhere.
+_REAL_FOR_COROUTINES = {"concurrent.futures.process"}
+
+
+def _is_to_be_real(function: Callable[..., Any]) -> bool:
+    owner = getattr(function, "__self__", None)
+    return type(owner).__module__ in _REAL_FOR_COROUTINES
+
+
+def _start_real_and_wait(
+    function: Callable[..., Any],
+    ended: Callable[[], None] | None,
+    handle: _ThreadHandle | None,
+) -> int:
+    """Start a real thread for a `Thread` of a coroutine's; return when it has begun."""
+    began = _originals.allocate_lock()
+    began.acquire()
+    event = function.__self__._started  # type: ignore[attr-defined]
+
+    def begin() -> None:
+        del event.set
+        event.set()
+        began.release()
+
+    # `Thread.start` would wait for it, in a green way.
+    event.set = begin
+    if handle is not None:
+        handle._alive = _originals.allocate_lock()
+        handle._alive.acquire()
+    ident = _start_real(function, (), {}, ended, handle)
+    began.acquire()
+    return ident
+
+
+def _start_real(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    ended: Callable[[], None] | None,
+    handle: _ThreadHandle | None,
+) -> int:
+    def body() -> None:
+        if handle is not None:
+            handle.ident = _native_ident()
+        try:
+            function(*args, **kwargs)
+        finally:
+            _forget(getcurrent(), ended, getattr(function, "__self__", None))
+
+    return _originals.start_new_thread(body, ())
+
+
+def note_failure(invoke: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wrap what a `threading.Thread` calls when its `run` has failed.
+
+    A green thread that was killed has not failed, and an interrupt is not its own: it
+    goes on to the main thread.
+    """
+
+    def invoke_excepthook(thread: Any) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, GreenletExit):
+            return
+        if isinstance(error, KeyboardInterrupt) and in_main_thread():
+            getcurrent()._thread_interrupt = error  # type: ignore[attr-defined]
+            return
+        invoke(thread)
+
+    return invoke_excepthook
+
+
+def _after_fork_in_child() -> None:
+    # Of all threads only the one that forked goes on.
+    current = getcurrent()
+    sentinel = _sentinels.get(current)
+    _sentinels.clear()
+    if sentinel is not None:
+        _sentinels[current] = sentinel
+    _running.intersection_update([get_ident()])
+    handles: list[_ThreadHandle] = current.__dict__.get("_thread_handles", [])
+    for handle in handles:
+        handle._process = os.getpid()
+    _not_daemons.intersection_update(handles)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

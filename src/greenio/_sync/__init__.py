@@ -1,0 +1,4 @@
+"""The primitives, each a queue of waiters: events, semaphores, locks, queues, pools.
+
+Imports only `_kernel` and `_std`.
+"""

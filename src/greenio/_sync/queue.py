@@ -1,0 +1,546 @@
+"""Queues: `LightQueue`, `Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue`.
+
+They differ from the standard library's in one thing, as eventlet's do: ``maxsize=None``
+means without limit, and ``maxsize=0`` is a rendezvous: `put` waits until somebody takes
+the item.
+
+What holds at any time, and all of the code below keeps true:
+
+* Somebody waits to get only while there is nothing to get: the queue is empty and
+  nobody waits to put. An item that arrives goes straight to whoever waited longest.
+* Somebody waits to put only while there is no room. The item stays with its waiter;
+  whoever makes room moves it in and wakes the waiter.
+* Either of them may be killed after it was woken, before it runs. The item then goes
+  back to where it comes out next, or out of the queue, if nobody has taken it.
+  For this one case a queue may hold more than its maximum.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from queue import Empty, Full  # noqa: TID251 - classes; nothing of them is patched
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .._kernel.waiters import (
+    TIMED_OUT,
+    TaskWaiter,
+    WaitQueue,
+    checked_timeout,
+    drop,
+    hold,
+    mutex,
+    new_waiter,
+)
+
+T = TypeVar("T")
+
+_NOTHING: Any = object()
+
+
+class _Refused:
+    """What a putter is woken with if its item cannot be put: an exception."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+@dataclass(frozen=True)
+class QueueStatistics:
+    """What `LightQueue.statistics` returns.
+
+    Attributes:
+        qsize: How many items there are.
+        maxsize: How many there may be; None for no limit.
+        getting: How many wait for an item.
+        putting: How many wait to put one.
+    """
+
+    qsize: int
+    maxsize: int | None
+    getting: int
+    putting: int
+
+
+class LightQueue(Generic[T]):
+    """A first-in, first-out queue without `task_done` and `join`.
+
+    Green threads and OS threads use `put` and `get`, coroutines `put_async` and
+    `get_async`, in any mixture.
+
+    Subclasses may order the items differently by overriding ``_init(maxsize)``, which
+    sets ``self.queue`` to a container, ``_put(item)`` and ``_get()``.
+
+    Args:
+        maxsize: How many items it holds before `put` waits; None for no limit; 0 for
+            a rendezvous, where `put` waits until the item is taken.
+
+    Raises:
+        TypeError: `maxsize` is not a number.
+    """
+
+    # Whether an item may go straight from a putter to a getter.
+    _direct: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__
+        if "_unget" not in own and ("_put" in own or "_get" in own):
+            # A user's own order: every item goes through these methods.
+            cls._direct = False
+            if "_get" in own:
+                cls._unget = cls._put  # type: ignore[method-assign]
+
+    def __init__(self, maxsize: int | None = None) -> None:
+        self.maxsize = _checked_size(maxsize)
+        self._getters = WaitQueue()
+        self._putters = WaitQueue()
+        # How many items were ever put.
+        self._puts = 0
+        self.queue: Any
+        self._init(maxsize)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} maxsize={self.maxsize} qsize={self.qsize()} "
+            f"{self.getting()} getting {self.putting()} putting at {id(self):#x}>"
+        )
+
+    # -- the order of the items; the mutex is held -------------------------------
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = deque()
+
+    def _put(self, item: T) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> T:
+        return self.queue.popleft()  # type: ignore[no-any-return]
+
+    def _unget(self, item: T) -> None:
+        self.queue.appendleft(item)
+
+    def _remove(self, item: T) -> bool:
+        """Take out the item that was put last of those identical to this one."""
+        queue = self.queue
+        try:
+            for index in range(len(queue) - 1, -1, -1):
+                if queue[index] is item:
+                    del queue[index]
+                    return True
+        except (TypeError, KeyError):
+            # A subclass's container that is no sequence: it keeps the item.
+            pass
+        return False
+
+    # -- what every operation consists of; the mutex is held ---------------------
+
+    def _offer(self, item: T) -> bool:
+        """Put an item if that needs no waiting."""
+        getters = self._getters
+        if getters:
+            if self._direct:
+                if getters.wake_one(item):
+                    self._puts += 1
+                    return True
+            else:
+                self._put(item)
+                self._puts += 1
+                self._serve()
+                return True
+        maxsize = self.maxsize
+        if maxsize is None or len(self.queue) < maxsize:
+            self._put(item)
+            self._puts += 1
+            return True
+        return False
+
+    def _take(self) -> T:
+        """Get an item if that needs no waiting, else `_NOTHING`."""
+        queue = self.queue
+        if not queue:
+            if not self._putters:
+                return _NOTHING  # type: ignore[no-any-return]
+            # A rendezvous: room for one item, which is taken out at once.
+            self._admit(1)
+            if not queue:
+                return _NOTHING  # type: ignore[no-any-return]
+        item = self._get()
+        if self._putters:
+            self._admit(self.maxsize)
+        return item
+
+    def _admit(self, limit: int | None) -> None:
+        """Move the items of waiting putters in, while there is room."""
+        putters = self._putters
+        while putters and (limit is None or len(self.queue) < limit):
+            item = putters[0].value
+            try:
+                self._put(item)
+            except Exception as exc:
+                putters.pop_first().wake(_Refused(exc))
+                continue
+            if putters.pop_first().wake(item):
+                self._puts += 1
+            else:
+                self._remove(item)
+
+    def _serve(self) -> None:
+        """Hand items to waiting getters, while there are both."""
+        getters = self._getters
+        while getters and self.queue:
+            item = self._get()
+            if not getters.wake_one(item):
+                self._unget(item)
+
+    def _give_back(self, item: T) -> None:
+        """A getter was handed an item and ended instead of taking it."""
+        getters = self._getters
+        if not (getters and getters.wake_one(item)):
+            self._unget(item)
+
+    def _withdraw(self, item: T) -> None:
+        """A putter ended although its item is in: take it out, if it still is."""
+        if self._remove(item):
+            self._puts -= 1
+            self._admit(self.maxsize)
+
+    # -- what users call ---------------------------------------------------------
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item in, waiting for room if need be.
+
+        Args:
+            item: The item.
+            block: Whether to wait.
+            timeout: Seconds to wait at most; None waits for as long as it takes.
+
+        Raises:
+            Full: There is no room, or was none in time.
+            ValueError: `timeout` is negative.
+            BlockingInLoopError: Called in the loop greenlet when there is no room; use
+                `put_async` there.
+        """
+        if timeout is not None:
+            checked_timeout(timeout, "put()")
+        try:
+            hold()
+            if not self._getters:
+                # What `_offer` mostly comes to, written out.
+                maxsize = self.maxsize
+                if maxsize is None or len(self.queue) < maxsize:
+                    self._put(item)
+                    self._puts += 1
+                    return
+            elif self._offer(item):
+                return
+            if not block or timeout == 0:
+                raise Full
+            waiter = new_waiter("put()")
+            waiter.value = item
+            putters = self._putters
+            putters.append(waiter)
+        finally:
+            drop()
+        outcome = putters.wait(waiter, timeout, self._withdraw)
+        if outcome is not item:
+            _fail(outcome)
+
+    async def put_async(self, item: T, timeout: float | None = None) -> None:
+        """Put an item in as a coroutine; see `put`."""
+        if timeout is not None:
+            checked_timeout(timeout, "put_async()")
+        try:
+            hold()
+            if self._offer(item):
+                return
+            if timeout == 0:
+                raise Full
+            waiter = TaskWaiter()
+            waiter.value = item
+            putters = self._putters
+            putters.append(waiter)
+        finally:
+            drop()
+        outcome = await putters.wait_async(waiter, timeout, self._withdraw)
+        if outcome is not item:
+            _fail(outcome)
+
+    def put_nowait(self, item: T) -> None:
+        """Put an item in if there is room.
+
+        Raises:
+            Full: There is none.
+        """
+        try:
+            hold()
+            if not self._offer(item):
+                raise Full
+        finally:
+            drop()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take an item out, waiting for one if need be.
+
+        Args:
+            block: Whether to wait.
+            timeout: Seconds to wait at most; None waits for as long as it takes.
+
+        Returns:
+            The item.
+
+        Raises:
+            Empty: There is none, or was none in time.
+            ValueError: `timeout` is negative.
+            BlockingInLoopError: Called in the loop greenlet when there is none; use
+                `get_async` there.
+        """
+        if timeout is not None:
+            checked_timeout(timeout, "get()")
+        try:
+            hold()
+            if self.queue and not self._putters:
+                # What `_take` mostly comes to, written out.
+                return self._get()
+            item = self._take()
+            if item is not _NOTHING:
+                return item
+            if not block or timeout == 0:
+                raise Empty
+            waiter = new_waiter("get()")
+            getters = self._getters
+            getters.append(waiter)
+        finally:
+            drop()
+        outcome: T = getters.wait(waiter, timeout, self._give_back)
+        if outcome is TIMED_OUT:
+            raise Empty
+        return outcome
+
+    async def get_async(self, timeout: float | None = None) -> T:
+        """Take an item out as a coroutine; see `get`."""
+        if timeout is not None:
+            checked_timeout(timeout, "get_async()")
+        try:
+            hold()
+            item = self._take()
+            if item is not _NOTHING:
+                return item
+            if timeout == 0:
+                raise Empty
+            waiter = TaskWaiter()
+            getters = self._getters
+            getters.append(waiter)
+        finally:
+            drop()
+        outcome: T = await getters.wait_async(waiter, timeout, self._give_back)
+        if outcome is TIMED_OUT:
+            raise Empty
+        return outcome
+
+    def get_nowait(self) -> T:
+        """Take an item out if there is one.
+
+        Raises:
+            Empty: There is none.
+        """
+        try:
+            hold()
+            item = self._take()
+        finally:
+            drop()
+        if item is _NOTHING:
+            raise Empty
+        return item
+
+    def qsize(self) -> int:
+        """How many items there are, without those of waiting putters."""
+        return len(self.queue)
+
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return not self.queue
+
+    def full(self) -> bool:
+        """Whether there are `maxsize` items; a rendezvous is always full."""
+        maxsize = self.maxsize
+        return maxsize is not None and len(self.queue) >= maxsize
+
+    def putting(self) -> int:
+        """How many wait to put an item in."""
+        return self._putters.waiting
+
+    def getting(self) -> int:
+        """How many wait for an item."""
+        return self._getters.waiting
+
+    def resize(self, size: int | None) -> None:
+        """Change the maximum size; items that are in stay in.
+
+        Args:
+            size: As `maxsize` when the queue was made.
+        """
+        with mutex:
+            self.maxsize = _checked_size(size)
+            self._admit(self.maxsize)
+
+    def statistics(self) -> QueueStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            return QueueStatistics(
+                qsize=len(self.queue),
+                maxsize=self.maxsize,
+                getting=self._getters.waiting,
+                putting=self._putters.waiting,
+            )
+
+
+class SimpleQueue(LightQueue[T]):
+    """A first-in, first-out queue without limit, as `queue.SimpleQueue`."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+class Queue(LightQueue[T]):
+    """A first-in, first-out queue that knows which of its items are dealt with.
+
+    See `LightQueue`. Whoever is done with an item calls `task_done`; `join` waits until
+    that was called for every item.
+    """
+
+    def __init__(self, maxsize: int | None = None) -> None:
+        super().__init__(maxsize)
+        self._joiners = WaitQueue()
+        self._tasks_done = 0
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put for which nobody called `task_done` yet."""
+        return self._puts - self._tasks_done
+
+    def _withdraw(self, item: T) -> None:
+        super()._withdraw(item)
+        if self._puts <= self._tasks_done:
+            self._joiners.wake_all()
+
+    def task_done(self) -> None:
+        """Say that an item is dealt with.
+
+        Raises:
+            ValueError: Called more often than there were items.
+        """
+        with mutex:
+            done = self._tasks_done + 1
+            if done > self._puts:
+                raise ValueError("task_done() called too many times")
+            self._tasks_done = done
+            if done == self._puts:
+                self._joiners.wake_all()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every item is dealt with.
+
+        Args:
+            timeout: Seconds; None waits for as long as it takes.
+
+        Returns:
+            False if the time was up first.
+
+        Raises:
+            ValueError: `timeout` is negative.
+            BlockingInLoopError: Called in the loop greenlet; use `join_async` there.
+        """
+        if timeout is not None:
+            checked_timeout(timeout, "join()")
+        with mutex:
+            if self._puts <= self._tasks_done:
+                return True
+            if timeout == 0:
+                return False
+            waiter = new_waiter("join()")
+            self._joiners.append(waiter)
+        return self._joiners.wait(waiter, timeout, None) is not TIMED_OUT
+
+    async def join_async(self, timeout: float | None = None) -> bool:
+        """Wait as a coroutine until every item is dealt with; see `join`."""
+        if timeout is not None:
+            checked_timeout(timeout, "join_async()")
+        with mutex:
+            if self._puts <= self._tasks_done:
+                return True
+            if timeout == 0:
+                return False
+            waiter = TaskWaiter()
+            self._joiners.append(waiter)
+        return await self._joiners.wait_async(waiter, timeout, None) is not TIMED_OUT
+
+
+class LifoQueue(Queue[T]):
+    """A `Queue` that gives the item out first that was put in last."""
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = []
+
+    def _put(self, item: T) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> T:
+        return self.queue.pop()  # type: ignore[no-any-return]
+
+    def _unget(self, item: T) -> None:
+        self.queue.append(item)
+
+
+class PriorityQueue(Queue[T]):
+    """A `Queue` that gives the smallest item out first.
+
+    Items are compared with ``<``; pairs of a number and a datum are usual.
+    """
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = []
+
+    def _put(self, item: T) -> None:
+        try:
+            heappush(self.queue, item)
+        except Exception:
+            # It was not comparable, but is in the list already.
+            self._remove(item)
+            raise
+
+    def _get(self) -> T:
+        return heappop(self.queue)  # type: ignore[no-any-return]
+
+    def _unget(self, item: T) -> None:
+        try:
+            heappush(self.queue, item)
+        except Exception:  # noqa: S110 - it is in, if not in its place
+            pass
+
+    def _remove(self, item: T) -> bool:
+        if not super()._remove(item):
+            return False
+        heapify(self.queue)
+        return True
+
+
+def _fail(outcome: Any) -> None:
+    if outcome is TIMED_OUT:
+        raise Full
+    raise outcome.error
+
+
+def _checked_size(maxsize: int | None) -> int | None:
+    if maxsize is None:
+        return None
+    try:
+        return None if maxsize < 0 else maxsize
+    except TypeError:
+        raise TypeError(
+            "a queue takes a maximum size, 0 for a rendezvous, or None for no limit, "
+            f"not {maxsize!r}"
+        ) from None
