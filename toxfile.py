@@ -1,17 +1,14 @@
 """What tox.ini cannot say: which Pythons there are.
 
 tox finds this file by its name. Pythons that a version manager keeps outside PATH are
-tried first, and the Python that runs tox is always among those that the tests run on.
+tried first.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
-
-from tox.plugin import impl
 
 
 def _version(folder: Path) -> tuple[int, ...]:
@@ -34,10 +31,3 @@ def _managed_pythons() -> list[str]:
 # Read when tox parses its options, which is after this file is imported.
 if "TOX_DISCOVER" not in os.environ:
     os.environ["TOX_DISCOVER"] = ",".join(_managed_pythons())
-
-
-@impl
-def tox_extend_envs() -> tuple[str, ...]:
-    """Have the running Python tested, also if it is newer than those in tox.ini."""
-    running = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return (f"{running}-asyncio", f"{running}-uvloop")
