@@ -8,7 +8,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 import greenio
 
@@ -93,3 +96,23 @@ class Interrupted:
         rest, self.stderr = self.process.communicate(timeout=PATIENCE)
         self.stdout = seen + rest
         self.status = self.process.returncode
+
+
+# -- programs that run loops ------------------------------------------------------------
+
+ASYNCIO_HEAD = """
+import greenio
+greenio.monkey_patch()
+import asyncio, contextvars, gc, sys, threading
+from greenio import spawn, sleep
+"""
+
+
+@pytest.fixture
+def program(loop: str) -> Callable[[str], list[str]]:
+    """Run a program, with greenio's own hub on each kind of loop; return its output."""
+
+    def run_it(source: str) -> list[str]:
+        return run(ASYNCIO_HEAD + textwrap.dedent(source), hub=loop).split("\n")
+
+    return run_it

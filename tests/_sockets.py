@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 import greenio
 from _support import run_on_loop
 from greenio import hubs
+from greenio._net.socket import GreenSocket
 
 # Where green code may run: in the main greenlet of a script, in a green thread of its
 # hub, or in a green thread on a loop that somebody else runs.
@@ -123,3 +126,66 @@ def fill(sock: Any) -> int:
     finally:
         sock.settimeout(before)
     return total
+
+
+def listening(*args, **kwargs):
+    sock = GreenSocket(*args, **kwargs)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    return sock
+
+
+def operations(sock):
+    """Whatever may wait, on a connected socket that has nothing to read, and is full."""
+    return {
+        "recv": lambda: sock.recv(10),
+        "recv_into": lambda: sock.recv_into(bytearray(10)),
+        "recvfrom": lambda: sock.recvfrom(10),
+        "recvfrom_into": lambda: sock.recvfrom_into(bytearray(10)),
+        "recvmsg": lambda: sock.recvmsg(10),
+        "recvmsg_into": lambda: sock.recvmsg_into([bytearray(10)]),
+        "send": lambda: sock.send(bytes(1 << 20)),
+        "sendall": lambda: sock.sendall(bytes(1 << 20)),
+        "sendmsg": lambda: sock.sendmsg([bytes(1 << 20)]),
+    }
+
+
+NAMES = list(operations(None))
+
+
+def event_of(name):
+    return "write" if name.startswith("send") else "read"
+
+
+# -- fixtures ---------------------------------------------------------------------------
+
+
+@pytest.fixture(params=PLACES)
+def everywhere(request, hub_name, loop_factory):
+    """Run a function wherever green code may run."""
+    return lambda func: run_in(request.param, loop_factory, func)
+
+
+@pytest.fixture
+def ends(hub_name: str) -> Iterator[tuple[int, int]]:
+    """The two ends of a pipe of the system's."""
+    with pipe() as both:
+        yield both
+
+
+@pytest.fixture
+def pair(hub_name):
+    """A green socket and a plain one, which are connected."""
+    plain, other = socket.socketpair()
+    green = GreenSocket(fileno=other.detach())
+    with green, plain:
+        yield green, plain
+
+
+@pytest.fixture
+def tcp(hub_name):
+    """The same over TCP."""
+    plain, other = tcp_pair()
+    green = GreenSocket(fileno=other.detach())
+    with green, plain:
+        yield green, plain

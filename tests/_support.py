@@ -184,6 +184,23 @@ class Sequencer:
         self.turn += 1
 
 
+class Ticker:
+    """Counts the turns that another green thread gets."""
+
+    def __enter__(self) -> Ticker:
+        self.ticks = 0
+        self.thread = greenio.spawn(self.run)
+        return self
+
+    def run(self) -> None:
+        while True:
+            self.ticks += 1
+            greenio.sleep(0.001)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.thread.kill()
+
+
 # -- actors -----------------------------------------------------------------------------
 
 

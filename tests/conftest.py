@@ -14,7 +14,23 @@ import signal
 import pytest
 from hypothesis import settings
 
-from _support import Cast, Sequencer, VirtualLoop, end_hub, factory_of, run_on_loop
+from _fresh import program as program
+from _groups import block as block
+from _sockets import ends as ends
+from _sockets import everywhere as everywhere
+from _sockets import pair as pair
+from _sockets import tcp as tcp
+from _support import (
+    Cast,
+    Sequencer,
+    Ticker,
+    VirtualLoop,
+    end_hub,
+    factory_of,
+    run_on_loop,
+)
+from _tls import certificates as certificates
+from _tls import tls_pair as tls_pair
 from greenio import hubs
 
 LOOPS = ("asyncio", "uvloop")
@@ -38,13 +54,17 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("--loop")
-    if chosen is None:
-        return
+    # Whoever wants the long ones asks for them: `-m stress`.
+    stress = "stress" in config.getoption("-m")
     kept, others = [], []
     for item in items:
         loop = item.callspec.params.get("loop") if hasattr(item, "callspec") else None
-        (kept if loop in (None, chosen) else others).append(item)
-    config.hook.pytest_deselected(items=others)
+        wanted = chosen is None or loop in (None, chosen)
+        if not stress and item.get_closest_marker("stress"):
+            wanted = False
+        (kept if wanted else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
     items[:] = kept
 
 
@@ -127,3 +147,12 @@ def cast(loop_factory):
 def sequencer():
     """Green threads take numbered turns: ``with sequencer(2):`` comes after 1."""
     return Sequencer()
+
+
+@pytest.fixture
+def ticker(hub_name):
+    """Another green thread, which must get turns while the test waits."""
+    with Ticker() as running:
+        yield running
+    # Once when somebody yielded, and again while that one waited.
+    assert running.ticks >= 2

@@ -17,7 +17,7 @@ import trustme
 from greenlet import GreenletExit
 
 import greenio
-from _sockets import PLACES, in_thread, reset, run_in, until_parked, waiting
+from _sockets import in_thread, reset, until_parked, waiting
 from _support import settle, until
 from greenio import StopServe, convenience, hubs
 from greenio._net.socket import GreenSocket
@@ -32,12 +32,6 @@ from greenio.convenience import (
 )
 
 LOCAL = ("127.0.0.1", 0)
-
-
-@pytest.fixture(params=PLACES)
-def everywhere(request, hub_name, loop_factory):
-    """Run a function wherever green code may run."""
-    return lambda func: run_in(request.param, loop_factory, func)
 
 
 @pytest.fixture

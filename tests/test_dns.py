@@ -11,17 +11,11 @@ import pytest
 from greenlet import GreenletExit
 
 import greenio
-from _sockets import PLACES, in_thread, run_in
+from _sockets import in_thread
 from _support import settle, until
 from greenio import hubs
 from greenio._net import dns
 from greenio._net.socket import GreenSocket
-
-
-@pytest.fixture(params=PLACES)
-def everywhere(request, hub_name, loop_factory):
-    """Run a function wherever green code may run."""
-    return lambda func: run_in(request.param, loop_factory, func)
 
 
 def outcome(func, *args):

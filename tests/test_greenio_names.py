@@ -14,37 +14,11 @@ import pytest
 from greenlet import GreenletExit
 
 import greenio
-from _sockets import (
-    PLACES,
-    flags,
-    in_thread,
-    pipe,
-    registered,
-    run_in,
-    until_parked,
-    waiting,
-)
+from _sockets import flags, in_thread, registered, until_parked, waiting
 from _support import settle, until
 from greenio.greenio import GreenPipe, GreenSocket, base, py3, shutdown_safe
-from greenio.greenio.base import (
-    socket_accept,
-    socket_checkerr,
-    socket_connect,
-)
+from greenio.greenio.base import socket_accept, socket_checkerr, socket_connect
 from greenio.greenio.py3 import GreenFileIO
-
-
-@pytest.fixture(params=PLACES)
-def everywhere(request, hub_name, loop_factory):
-    """Run a function wherever green code may run."""
-    return lambda func: run_in(request.param, loop_factory, func)
-
-
-@pytest.fixture
-def ends(hub_name):
-    with pipe() as both:
-        yield both
-
 
 # -- names ----------------------------------------------------------------------------------
 

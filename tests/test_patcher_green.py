@@ -24,31 +24,6 @@ pytestmark = pytest.mark.usefixtures("hub_name")
 A_WHILE = 0.05
 
 
-class Ticker:
-    """Counts the turns that another green thread gets."""
-
-    def __enter__(self):
-        self.ticks = 0
-        self.thread = greenio.spawn(self.run)
-        return self
-
-    def run(self):
-        while True:
-            self.ticks += 1
-            greenio.sleep(0.001)
-
-    def __exit__(self, *exc_info):
-        self.thread.kill()
-
-
-@pytest.fixture
-def ticker():
-    with Ticker() as running:
-        yield running
-    # Once when somebody yielded, and again while that one waited.
-    assert running.ticks >= 2
-
-
 @pytest.fixture
 def pipe():
     reader, writer = plain_os.pipe()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
 
 import pytest
 
 from _fresh import python, run
+from _support import Ticker
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -15,32 +17,19 @@ every_method = pytest.mark.parametrize("method", ["fork", "spawn"])
 
 # Children that are spawned import the program again.
 START = """
+from __future__ import annotations
+
 import greenio
 greenio.monkey_patch()
 import multiprocessing, os, sys, threading, time
 from concurrent.futures import ProcessPoolExecutor
-
-class Ticker:
-    # Counts the turns of another green thread.
-    def __enter__(self):
-        self.ticks = 0
-        self.thread = greenio.spawn(self.run)
-        return self
-
-    def run(self):
-        while True:
-            self.ticks += 1
-            greenio.sleep(0.001)
-
-    def __exit__(self, *exc_info):
-        self.thread.kill()
 
 """
 
 
 def program(tmp_path, functions, main, *arguments, hub):
     """Run a program of several processes; it ends well, quietly, and by itself."""
-    source = START + textwrap.dedent(functions)
+    source = START + inspect.getsource(Ticker) + textwrap.dedent(functions)
     source += '\n\nif __name__ == "__main__":\n'
     source += textwrap.indent(textwrap.dedent(main), "    ")
     path = tmp_path / "program.py"
