@@ -405,7 +405,7 @@ def is_used_again(run_async, keep):
 
         task = asyncio.current_task()
         assert await inner(lambda portal: None) is task
-        idle = greenio.hubs.get_hub().idle_portals
+        idle = greenio.hubs.get_hub().extension.portals
         before = len(idle)
         assert before
         assert await inner(keep) is task
@@ -445,7 +445,7 @@ def test_not_used_again_after_a_failure(run_async):
                 raise KeyError
 
         await inner(False)
-        idle = greenio.hubs.get_hub().idle_portals
+        idle = greenio.hubs.get_hub().extension.portals
         before = len(idle)
         with pytest.raises(KeyError):
             await inner(True)

@@ -232,10 +232,10 @@ def is_used_again(run_async, keep):
 
         await run_green(sleep)
         hub = greenio.hubs.get_hub()
-        idle = len(hub.idle_visitors)
+        idle = len(hub.extension.inline_threads)
         assert idle
         await run_green(first)
-        again = len(hub.idle_visitors) == idle
+        again = len(hub.extension.inline_threads) == idle
         # Others come and go while something of it is kept.
         for number in range(3):
             assert await run_green(lambda n: await_(pause(n)), number) == number
@@ -281,10 +281,10 @@ def test_not_used_again_after_a_failure(run_async):
 
         await run_green(sleep)
         hub = greenio.hubs.get_hub()
-        idle = len(hub.idle_visitors)
+        idle = len(hub.extension.inline_threads)
         with pytest.raises(Told):
             await run_green(fails)
-        assert len(hub.idle_visitors) == idle - 1
+        assert len(hub.extension.inline_threads) == idle - 1
 
     run_async(main)
 
@@ -310,7 +310,7 @@ def test_they_end_with_the_loop(run_async):
     async def main():
         await run_green(sleep)
         hub = greenio.hubs.get_hub()
-        alive.extend(weakref.ref(visitor) for visitor in hub.idle_visitors)
+        alive.extend(weakref.ref(visitor) for visitor in hub.extension.inline_threads)
         assert alive
 
     run_async(main)
@@ -321,10 +321,11 @@ def test_they_are_greenlets_that_have_ended_to_everybody_else(run_async):
     async def main():
         await run_green(sleep)
         hub = greenio.hubs.get_hub()
-        assert hub.idle_visitors
+        assert hub.extension.inline_threads
         assert all(
-            isinstance(visitor, greenlet.greenlet) for visitor in hub.idle_visitors
+            isinstance(visitor, greenlet.greenlet)
+            for visitor in hub.extension.inline_threads
         )
-        assert not set(hub.idle_visitors) & set(hub.green_threads())
+        assert not set(hub.extension.inline_threads) & set(hub.green_threads())
 
     run_async(main)

@@ -25,6 +25,7 @@ from .._kernel.hidden_loop import twin_of
 from .._kernel.hub import Hub
 from .._kernel.waiters import notice_fork
 from .._std.originals import finish_threads, in_main_thread
+from .greenlet_cache import cache_of
 from .inline_thread import Visitor
 from .portal import Orphan, Portal
 
@@ -43,7 +44,8 @@ def _in_child() -> None:
     _inherited.append((hubs, others, [_tasks(hub) for hub in hubs]))
     for hub in hubs:
         _inherited.extend((half.ready, half.batch) for half in _halves(hub))
-        _inherited.append((*hub.idle_visitors, *hub.idle_portals))
+        cache = cache_of(hub)
+        _inherited.append((*cache.inline_threads, *cache.portals))
         hub.disown()
     for thread in others:
         thread.lose("in the parent process", GreenletExit("it is the parent process's"))

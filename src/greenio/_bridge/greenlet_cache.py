@@ -10,10 +10,38 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._kernel.hub import Hub
 
 # How many of a kind a hub keeps; each has some 20 KiB of memory for its frames.
 MOST = 32
+
+
+class GreenletCache:
+    """What the bridge keeps with a hub, in its slot `Hub.extension`."""
+
+    __slots__ = ("inline_threads", "portal_hub", "portals")
+
+    def __init__(self) -> None:
+        self.inline_threads: list[Any] = []
+        self.portals: list[Any] = []
+        # The hub as portals see it; see `portal`.
+        self.portal_hub: Any = None
+
+    def clear(self) -> None:
+        """Let go of every greenlet."""
+        self.inline_threads.clear()
+        self.portals.clear()
+
+
+def cache_of(hub: Hub) -> GreenletCache:
+    """Return the cache of a hub, made if need be."""
+    cache: GreenletCache | None = hub.extension
+    if cache is None:
+        cache = hub.extension = GreenletCache()
+    return cache
 
 
 def keep(idle: list[Any], one: Any, calls: int = 1) -> bool:

@@ -34,7 +34,7 @@ from .._kernel.current import hub_to_visit
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter
 from .._std.errors import HubClosedError
-from .greenlet_cache import keep
+from .greenlet_cache import cache_of, keep
 
 _switch = greenlet.switch
 
@@ -236,7 +236,7 @@ def receive(
     context = current.gr_context
     if task is None or context is None:
         return None
-    idle = hub.idle_visitors
+    idle = cache_of(hub).inline_threads
     visitor: Visitor
     if idle:
         visitor = idle.pop()
@@ -258,7 +258,7 @@ def part(visitor: Visitor) -> Any:
     hub = visitor._hub
     if visitor._error is None:
         result = visitor._result
-        if keep(hub.idle_visitors, visitor, 2):
+        if keep(hub.extension.inline_threads, visitor, 2):
             visitor._result = visitor.gr_context = None
             visitor.forsake()
             return result

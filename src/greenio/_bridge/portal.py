@@ -30,7 +30,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._kernel.current import hub_of
 from .._kernel.reraise import exception_from
-from .greenlet_cache import keep
+from .greenlet_cache import cache_of, keep
 
 if TYPE_CHECKING:
     from .._kernel.hub import Hub
@@ -127,9 +127,10 @@ class Portal(greenlet):
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(_serve, getcurrent())
-        if hub.of_portals is None:
-            hub.of_portals = PortalHub(hub)
-        self.parking_hub: PortalHub = hub.of_portals
+        cache = cache_of(hub)
+        if cache.portal_hub is None:
+            cache.portal_hub = PortalHub(hub)
+        self.parking_hub: PortalHub = cache.portal_hub
         self.pending: BaseException | None = None
         # How many calls of `await_` are under way, one inside the other.
         self.awaiting = 0
@@ -334,7 +335,7 @@ class Stepper:
     def _start(self, error: BaseException | None) -> Any:
         hub = hub_of(asyncio.get_running_loop())
         current = getcurrent()
-        idle = hub.idle_portals
+        idle = cache_of(hub).portals
         if idle:
             portal: Portal = idle.pop()
             portal.parent = current
@@ -367,7 +368,8 @@ class Stepper:
         self._portal = None
         result = portal.result
         portal.result = portal._task = portal.gr_context = self._context = None
-        if portal.pending is not None or not keep(self._hub.idle_portals, portal):
+        idle = cache_of(self._hub).portals
+        if portal.pending is not None or not keep(idle, portal):
             _switch(portal)
         raise StopIteration(result)
 

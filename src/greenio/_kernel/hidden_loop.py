@@ -58,8 +58,7 @@ class HidingHub(Hub):
 
     closed: Any = _Shared()
     debug_exceptions: Any = _Shared()
-    idle_portals: Any = _Shared()
-    idle_visitors: Any = _Shared()
+    extension: Any = _Shared()
     loop_greenlet: Any = _Shared()
     mains_hub: Any = _Shared()
     thread_id: Any = _Shared()

@@ -72,6 +72,13 @@ class Switchable(Protocol):
     def __bool__(self) -> bool: ...
 
 
+class Extension(Protocol):
+    """What a room above the kernel keeps with each hub."""
+
+    def clear(self) -> None:
+        """Let go of every greenlet: the loop ends, or runs in another greenlet."""
+
+
 def throw_into(target: greenlet, args: tuple[Any, ...]) -> None:
     """Raise an exception in a parked greenlet; it sees its loop, or not, as ever."""
     hub = getattr(target, "_hub", None)
@@ -185,11 +192,8 @@ class Hub:
         self.main: greenlet | None = None
         # Which of the twins the main greenlet belongs to.
         self.mains_hub: Hub = self
-        # Greenlets that have nothing to do; see `_idle`.
-        self.idle_visitors: list[Any] = []
-        self.idle_portals: list[Any] = []
-        # This hub as portals see it; see `_portal`.
-        self.of_portals: Any = None
+        # What the room above keeps with a hub; see `Extension`.
+        self.extension: Any = None
         self.loop_greenlet: greenlet
         if owned:
             self.main = root = _root()
@@ -401,13 +405,13 @@ class Hub:
                 hub.ready = deque()
                 hub.batch = deque()
                 hub.handoffs = 0
-        self._end_idle()
+        self._clear_extension()
         self.descriptors.abandon()
 
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time: take the children along."""
         children = self.green_threads()
-        self._end_idle()
+        self._clear_extension()
         self._set_loop_greenlet(current)
         self.thread_id = get_ident()
         for child in children:
@@ -419,9 +423,10 @@ class Hub:
         # How the batch's last one goes back to the loop.
         self.loop_switch: Callable[[], Any] = current.switch
 
-    def _end_idle(self) -> None:
-        self.idle_visitors.clear()
-        self.idle_portals.clear()
+    def _clear_extension(self) -> None:
+        extension: Extension | None = self.extension
+        if extension is not None:
+            extension.clear()
 
     # -- the end ---------------------------------------------------------------
 
@@ -465,7 +470,7 @@ class Hub:
 
     async def _end_green_threads(self) -> None:
         deadline = self.loop.time() + SHUTDOWN_TIMEOUT
-        self._end_idle()
+        self._clear_extension()
         alive = self.green_threads()
         for thread in alive:
             thread.kill()  # type: ignore[attr-defined]
