@@ -355,10 +355,10 @@ def test_nothing_is_kept(program):
         def legacy():
             asyncio.run(main())
 
-        from greenio._bridge.nested_loop import GuestLoop
+        from greenio._bridge.nested_loop import NestedLoop
         for _ in range(20):
             spawn(legacy).wait()
         gc.collect()
-        print(sum(type(thing) is GuestLoop for thing in gc.get_objects()) < 2)
+        print(sum(type(thing) is NestedLoop for thing in gc.get_objects()) < 2)
         """
     ) == ["True", ""]

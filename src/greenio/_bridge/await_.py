@@ -23,7 +23,7 @@ from .._greenthread.greenthread import PENDING, GreenThread, check_callable, kil
 from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError
-from .inline_thread import Visitor, part, receive
+from .inline_thread import InlineThread, finish, start_inline
 from .portal import Portal
 
 P = ParamSpec("P")
@@ -54,9 +54,9 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     """
     current: Any = getcurrent()
     kind = type(current)
-    if kind is Visitor:
+    if kind is InlineThread:
         if type(awaitable) is CoroutineType and current.gr_context is current.context:
-            return current.ask(awaitable)  # type: ignore[no-any-return]
+            return current.delegate_await(awaitable)  # type: ignore[no-any-return]
     elif kind is Portal:
         if type(awaitable) is not CoroutineType:
             if isinstance(awaitable, concurrent.futures.Future):
@@ -79,8 +79,12 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise BlockingInLoopError("await_()") from None
-    if kind is Visitor and thread is None and current.gr_context is current.context:
-        return current.ask(_checked(awaitable, hub))  # type: ignore[no-any-return]
+    if (
+        kind is InlineThread
+        and thread is None
+        and current.gr_context is current.context
+    ):
+        return current.delegate_await(_checked(awaitable, hub))  # type: ignore[no-any-return]
     future, after = _future_of(awaitable, hub)
     # The loop calls this in the loop greenlet, so it may switch at once; the future
     # passed along tells this resume from any other.
@@ -241,13 +245,13 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         or func.__dict__
     ):
         _check_blocking(func)
-    thread: Any = receive(func, args, kwargs)
+    thread: Any = start_inline(func, args, kwargs)
     if thread is not None:
         if thread._state is PENDING:
-            await thread.see_off()
-        return part(thread)  # type: ignore[no-any-return]
+            await thread.serve_until_done()
+        return finish(thread)  # type: ignore[no-any-return]
     thread = start_here(func, *args, **kwargs)
-    await _see_off(thread)
+    await _wait_or_cancel(thread)
     return thread.outcome_async()  # type: ignore[no-any-return]
 
 
@@ -260,7 +264,7 @@ def _check_blocking(func: Any) -> None:
         )
 
 
-async def _see_off(thread: GreenThread) -> None:
+async def _wait_or_cancel(thread: GreenThread) -> None:
     """Wait until a green thread ends, and cancel it if this wait is cancelled."""
     while not thread.dead:
         try:

@@ -26,7 +26,7 @@ from .._kernel.hub import Hub
 from .._kernel.waiters import notice_fork
 from .._std.originals import finish_threads, in_main_thread
 from .greenlet_cache import cache_of
-from .inline_thread import Visitor
+from .inline_thread import InlineThread
 from .portal import Orphan, Portal
 
 # What must never be taken apart: see above.
@@ -54,8 +54,8 @@ def _in_child() -> None:
     if in_main_thread():
         # What woke the parent's loop would go on doing so.
         signal.set_wakeup_fd(-1)
-    if isinstance(forker, Visitor):
-        forker.forsake()
+    if isinstance(forker, InlineThread):
+        forker.detach_caller()
     if isinstance(forker, GreenThread):
         hub = _current.get_own_hub()
         forker._hub = twin_of(hub) if forker._hub.hides else hub

@@ -3,17 +3,18 @@
 A function that a coroutine calls by `run_green` often ends without waiting, or only
 awaits something. Neither needs the loop:
 
-* A `Visitor` is switched to in the caller's step, so it runs at once; parking leads to
-  the loop greenlet as ever, and that is in that step. From then on it is a green thread
-  like any other, and its caller waits until it ends.
-* What a visitor awaits, its caller's Task awaits for it (`Visitor.ask`). If the caller
-  is in that step, this costs two switches; if it waits, a turn of the loop, too.
+* An `InlineThread` is switched to in the caller's step, so it runs at once; parking
+  leads to the loop greenlet as ever, and that is in that step. From then on it is a
+  green thread like any other, and its caller waits until it ends.
+* What an inline thread awaits, its caller's Task awaits for it (`delegate_await`). If
+  the caller is in that step, this costs two switches; if it waits, a turn of the loop,
+  too.
 
 Meanwhile the Task is not the current one: `asyncio.current_task()` is None in green
 threads. And the caller is to be in the loop greenlet, where parking leads; elsewhere (in
 a portal, say) the function starts from the run queue.
 
-A visitor whose function has returned may serve another one; see `_idle`.
+An inline thread whose function has returned may serve another one; see `greenlet_cache`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from .._greenthread.greenthread import PENDING, GreenThread, body, kill
-from .._kernel.current import hub_to_visit
+from .._kernel.current import hub_to_start_inline
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter
 from .._std.errors import HubClosedError
@@ -43,7 +44,7 @@ _NOWHERE = Context()
 
 
 class _Progress(enum.Enum):
-    """What has become of what a visitor asked for."""
+    """What has become of what a thread asked for."""
 
     TAKEN = "the caller awaits it"
     RETURNED = "its result is in `answer`"
@@ -54,10 +55,10 @@ class _Progress(enum.Enum):
 _TAKEN, _RETURNED, _RAISED = _Progress
 
 
-class Visitor(GreenThread):
+class InlineThread(GreenThread):
     """A green thread whose caller awaits for it what it is to await."""
 
-    __slots__ = ("_knock", "_progress", "answer", "context", "request", "task")
+    __slots__ = ("_progress", "answer", "caller_waiter", "context", "request", "task")
 
     def __init__(
         self,
@@ -77,11 +78,11 @@ class Visitor(GreenThread):
         self.answer: Any = None
         self._progress: _Progress | None = None
         # Wakes the caller, if he waits.
-        self._knock: TaskWaiter | None = None
+        self.caller_waiter: TaskWaiter | None = None
 
-    # -- called by the visitor -------------------------------------------------------
+    # -- called by the thread -------------------------------------------------------
 
-    def ask(self, awaitable: Any) -> Any:
+    def delegate_await(self, awaitable: Any) -> Any:
         """Have the caller await something.
 
         Only where the current context is `context`. Whatever ends this wait from outside
@@ -89,14 +90,14 @@ class Visitor(GreenThread):
         """
         self.request = awaitable
         hub = self._hub
-        knock = self._knock
-        if knock is None and not hub.hides:
+        waiter = self.caller_waiter
+        if waiter is None and not hub.hides:
             # Inside the caller's step there is no batch.
             wait = hub.loop_switch
         else:
             wait = hub.park
-            if knock is not None:
-                knock.wake()
+            if waiter is not None:
+                waiter.wake()
         try:
             while True:
                 wait()
@@ -106,12 +107,12 @@ class Visitor(GreenThread):
                 if progress is _RAISED:
                     raise self.answer
         except BaseException:
-            self._take_back()
+            self._withdraw()
             raise
         finally:
             self._progress = self.answer = None
 
-    def _take_back(self) -> None:
+    def _withdraw(self) -> None:
         request = self.request
         if request is not None:
             self.request = None
@@ -133,7 +134,7 @@ class Visitor(GreenThread):
 
     # -- called by the coroutine -----------------------------------------------------
 
-    async def see_off(self) -> None:
+    async def serve_until_done(self) -> None:
         """Wait until it ends, awaiting for it what it asks for."""
         hub = self._hub
         loop = hub.loop
@@ -143,7 +144,7 @@ class Visitor(GreenThread):
             request = self.request
             if request is None:
                 try:
-                    await self._wait_for_it()
+                    await self._wait_for_thread()
                 except asyncio.CancelledError as cancellation:
                     kill(self, asyncio.CancelledError, *cancellation.args)
                 continue
@@ -154,16 +155,16 @@ class Visitor(GreenThread):
                 self._progress = _RETURNED
             except GeneratorExit:
                 # Somebody closes the caller, who can await nothing any more.
-                self._leave_alone()
+                self._abandon()
                 raise
             except BaseException as exc:
-                # In the traceback stands the visitor's frame instead of this one.
+                # In the traceback stands the thread's frame instead of this one.
                 if exc.__traceback__ is not None:
                     exc.__traceback__ = exc.__traceback__.tb_next
                 self.answer = exc
                 self._progress = _RAISED
             if getcurrent() is hub.loop_greenlet:
-                # `visit`, written out.
+                # `run_in_step`, written out.
                 _leave_task(loop, task)
                 try:
                     _switch(self)
@@ -173,25 +174,25 @@ class Visitor(GreenThread):
                 # The caller has got a portal meanwhile.
                 hub.wake(self)
 
-    async def _wait_for_it(self) -> None:
+    async def _wait_for_thread(self) -> None:
         """Wait until it ends or asks for something."""
-        self._knock = waiter = TaskWaiter()
+        self.caller_waiter = waiter = TaskWaiter()
         if self._watchers is None:
             self._watchers = []
         self._watchers.append(waiter)
         try:
             await waiter.future
         finally:
-            self._knock = None
+            self.caller_waiter = None
             self._forget(waiter)
 
-    def forsake(self) -> None:
+    def detach_caller(self) -> None:
         """There is no caller any more; it waits by itself from now on."""
-        self.task = self._knock = None
+        self.task = self.caller_waiter = None
         self.context = _NOWHERE
 
-    def _leave_alone(self) -> None:
-        self.forsake()
+    def _abandon(self) -> None:
+        self.detach_caller()
         self.answer = asyncio.CancelledError()
         self._progress = _RAISED
         with contextlib.suppress(HubClosedError):
@@ -199,37 +200,37 @@ class Visitor(GreenThread):
 
 
 def _serve() -> None:
-    """The body of a visitor: one function after the other.
+    """The body of an inline thread: one function after the other.
 
-    As in `body`, nothing in this frame refers to the visitor.
+    As in `body`, nothing in this frame refers to the thread.
     """
     while getcurrent()._call is not None:  # type: ignore[attr-defined]
         body()
         getcurrent()._hub.park()  # type: ignore[attr-defined]
 
 
-def visit(visitor: Visitor) -> None:
-    """Let a visitor run in the current step, until it parks or ends."""
-    loop = visitor._hub.loop
-    task = visitor.task
+def run_in_step(thread: InlineThread) -> None:
+    """Let an inline thread run in the current step, until it parks or ends."""
+    loop = thread._hub.loop
+    task = thread.task
     assert task is not None
     _leave_task(loop, task)
     try:
-        _switch(visitor)
+        _switch(thread)
     finally:
         _enter_task(loop, task)
 
 
-def receive(
+def start_inline(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Visitor | None:
-    """Call a function in a visitor of the current Task.
+) -> InlineThread | None:
+    """Call a function in an inline thread of the current Task.
 
     Returns:
-        The visitor, when it has parked or ended; None if there can be none here.
+        The thread, when it has parked or ended; None if there can be none here.
     """
     current = getcurrent()
-    hub = hub_to_visit(current)
+    hub = hub_to_start_inline(current)
     if hub is None:
         return None
     task = asyncio.current_task(hub.loop)
@@ -237,33 +238,33 @@ def receive(
     if task is None or context is None:
         return None
     idle = cache_of(hub).inline_threads
-    visitor: Visitor
+    thread: InlineThread
     if idle:
-        visitor = idle.pop()
-        visitor._call = (func, args, kwargs)
-        visitor._state = PENDING
+        thread = idle.pop()
+        thread._call = (func, args, kwargs)
+        thread._state = PENDING
     else:
-        visitor = Visitor(hub, func, args, kwargs, context)
-    visitor.task = task
-    visitor.gr_context = visitor.context = context
-    visit(visitor)
-    return visitor
+        thread = InlineThread(hub, func, args, kwargs, context)
+    thread.task = task
+    thread.gr_context = thread.context = context
+    run_in_step(thread)
+    return thread
 
 
-def part(visitor: Visitor) -> Any:
-    """Return or raise what the function did, and keep the visitor for another one.
+def finish(thread: InlineThread) -> Any:
+    """Return or raise what the function did, and keep the thread for another one.
 
     The caller has it in one local variable and nowhere else.
     """
-    hub = visitor._hub
-    if visitor._error is None:
-        result = visitor._result
-        if keep(hub.extension.inline_threads, visitor, 2):
-            visitor._result = visitor.gr_context = None
-            visitor.forsake()
+    hub = thread._hub
+    if thread._error is None:
+        result = thread._result
+        if keep(hub.extension.inline_threads, thread, 2):
+            thread._result = thread.gr_context = None
+            thread.detach_caller()
             return result
     # It ends for good, for whoever has it.
-    visitor.forsake()
-    if visitor:
-        hub.wake(visitor)
-    return visitor.outcome_async()
+    thread.detach_caller()
+    if thread:
+        hub.wake(thread)
+    return thread.outcome_async()

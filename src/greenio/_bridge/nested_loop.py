@@ -2,14 +2,15 @@
 
 A loop is already running in this OS thread, and there can be no second one: everybody
 would stand still while it ran. So green code that makes an event loop gets a
-`GuestLoop`, which runs nothing by itself. Its tasks, timers and descriptors are those
+`NestedLoop`, which runs nothing by itself. Its tasks, timers and descriptors are those
 of the loop that runs, its `run_until_complete` waits like any other green call, and what
 was made on it is ended by it, and by nobody else:
 
-* Whatever runs on behalf of a guest has it in its context, the variable `guest_loop`;
-  tasks that it starts inherit that. So the tasks of a guest are found among all tasks.
+* Whatever runs on behalf of a nested loop has it in its context, the variable
+  `nested_loop`; tasks that it starts inherit that. So the tasks of a nested loop are
+  found among all tasks.
 * An asynchronous generator is told of when it is first iterated, and belongs to the
-  guest that the context then names.
+  nested loop that the context then names.
 
 Inside, `asyncio.get_running_loop()` is the loop that really runs.
 """
@@ -28,7 +29,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .._kernel.current import get_hub, guest_loop
+from .._kernel.current import get_hub, nested_loop
 from .._std.originals import all_tasks as _all_tasks
 from .await_ import await_
 from .portal import Portal
@@ -45,19 +46,19 @@ def in_green_code() -> bool:
     return hasattr(current, "_hub") or type(current) is Portal
 
 
-def current_guest() -> GuestLoop | None:
-    """Return the open guest loop that the caller runs on behalf of."""
-    guest: GuestLoop | None = guest_loop.get()
-    while guest is not None and guest.is_closed():
-        guest = guest.host
-    return guest
+def current_nested_loop() -> NestedLoop | None:
+    """Return the open nested loop that the caller runs on behalf of."""
+    nested: NestedLoop | None = nested_loop.get()
+    while nested is not None and nested.is_closed():
+        nested = nested.host
+    return nested
 
 
 # Most methods come from `_delegate`, which type checkers do not see.
 _Base: Any = asyncio.AbstractEventLoop
 
 
-class GuestLoop(_Base):  # type: ignore[misc]
+class NestedLoop(_Base):  # type: ignore[misc]
     """An event loop whose work is done by the loop that runs already.
 
     What is not defined here is the running loop's.
@@ -65,7 +66,7 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._outer = get_hub().loop
-        self.host: GuestLoop | None = guest_loop.get()
+        self.host: NestedLoop | None = nested_loop.get()
         self._closed = False
         # Completed by stop(), while something runs.
         self._stop: asyncio.Future[None] | None = None
@@ -80,7 +81,7 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return (
-            f"<GuestLoop running={self.is_running()} closed={self._closed} "
+            f"<NestedLoop running={self.is_running()} closed={self._closed} "
             f"of {self._outer!r}>"
         )
 
@@ -190,18 +191,18 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
     def _owns(self, task: asyncio.Task[Any]) -> bool:
         context = _context_of(task)
-        guest = None if context is None else context.get(guest_loop)
-        while guest is not None:
-            if guest is self:
+        nested = None if context is None else context.get(nested_loop)
+        while nested is not None:
+            if nested is self:
                 return True
-            guest = guest.host
+            nested = nested.host
         return False
 
     def _context(self, context: Context | None) -> Context:
         if context is None:
             context = copy_context()
         try:
-            context.run(guest_loop.set, self)
+            context.run(nested_loop.set, self)
         except RuntimeError:
             # It is in use: what runs in it belongs to whom it belonged to before.
             pass
@@ -319,18 +320,18 @@ class GuestLoop(_Base):  # type: ignore[misc]
 
 
 def _delegate(name: str) -> Callable[..., Any]:
-    def delegate(self: GuestLoop, *args: Any, **kwargs: Any) -> Any:
+    def delegate(self: NestedLoop, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._outer, name)(*args, **kwargs)
 
     delegate.__name__ = name
-    delegate.__qualname__ = f"GuestLoop.{name}"
+    delegate.__qualname__ = f"NestedLoop.{name}"
     return delegate
 
 
 # The base class defines everything, by raising NotImplementedError.
 for _name in vars(asyncio.AbstractEventLoop):
-    if not _name.startswith("__") and _name not in vars(GuestLoop):
-        setattr(GuestLoop, _name, _delegate(_name))
+    if not _name.startswith("__") and _name not in vars(NestedLoop):
+        setattr(NestedLoop, _name, _delegate(_name))
 
 
 def _complete(future: asyncio.Future[None]) -> None:
@@ -381,9 +382,9 @@ class _Watch:
         self._next = following
 
     def __call__(self, generator: AsyncGenerator[Any, Any]) -> None:
-        guest = current_guest()
-        if guest is not None:
-            guest._generators.add(generator)
+        nested = current_nested_loop()
+        if nested is not None:
+            nested._generators.add(generator)
         if self._next is not None:
             self._next(generator)
 

@@ -61,8 +61,8 @@ HIDE_VARIABLE = "GREENIO_HIDE_LOOP"
 _hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
 
 # The loop that green code made for itself, in the contexts of what runs on it; see
-# `_guest`.
-guest_loop: ContextVar[Any] = ContextVar("greenio.guest_loop", default=None)
+# `_bridge`.
+nested_loop: ContextVar[Any] = ContextVar("greenio.nested_loop", default=None)
 
 # Hubs attached to loops, until the loop is closed.
 _attached: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -90,11 +90,11 @@ def acting_greenlet() -> greenlet:
     """
     current = getcurrent()
     if not hasattr(current, "_hub"):
-        guest = guest_loop.get()
-        while guest is not None:
-            if guest.runner is not None:
-                return guest.runner  # type: ignore[no-any-return]
-            guest = guest.host
+        nested = nested_loop.get()
+        while nested is not None:
+            if nested.runner is not None:
+                return nested.runner  # type: ignore[no-any-return]
+            nested = nested.host
     return current
 
 
@@ -191,7 +191,7 @@ def is_held_up() -> bool:
     return _state.held_up
 
 
-def hub_to_visit(current: greenlet) -> Hub | None:
+def hub_to_start_inline(current: greenlet) -> Hub | None:
     """Return the hub whose green threads may be started in the current step.
 
     Args:

@@ -286,23 +286,23 @@ class WaitQueue(deque[Waiter]):
     A method that waits does, under the mutex, either what it came for or
     ``queue.append(waiter)``; leaves the mutex; and calls `wait` or `wait_async`.
 
-    Whoever leaves from the middle (a time limit, a kill) stays as a husk and is swept
+    Whoever leaves from the middle (a time limit, a kill) is counted in `left` and swept
     out later: searching a deque costs microseconds per hundred waiters, which
-    thousands of waiters with time limits would pay each. The first entry is never a
-    husk, so a queue is true if and only if somebody waits.
+    thousands of waiters with time limits would pay each. The first entry has never
+    left, so a queue is true if and only if somebody waits.
     """
 
-    husks = 0
+    left = 0
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self) - self.husks
+        return len(self) - self.left
 
     def pop_first(self) -> Waiter:
         """Take out the first waiter; the caller wakes it. The mutex is held."""
         waiter = self.popleft()
-        if self.husks:
+        if self.left:
             self._trim()
         return waiter
 
@@ -314,7 +314,7 @@ class WaitQueue(deque[Waiter]):
         """
         while self:
             waiter = self.popleft()
-            if self.husks:
+            if self.left:
                 self._trim()
             if waiter.wake(value):
                 return True
@@ -332,14 +332,14 @@ class WaitQueue(deque[Waiter]):
         elif self[-1] is waiter:
             self.pop()
         else:
-            self.husks += 1
-            if self.husks > 16 and self.husks * 2 > len(self):
+            self.left += 1
+            if self.left > 16 and self.left * 2 > len(self):
                 self._sweep()
 
     def _trim(self) -> None:
         while self and self[0].done:
             self.popleft()
-            self.husks -= 1
+            self.left -= 1
 
     def _sweep(self) -> None:
         # Turned over in place: a finalizer that wakes somebody meanwhile finds a queue
@@ -349,7 +349,7 @@ class WaitQueue(deque[Waiter]):
                 return
             waiter = self.popleft()
             if waiter.done:
-                self.husks -= 1
+                self.left -= 1
             else:
                 self.append(waiter)
 

@@ -1,4 +1,4 @@
-"""`asyncio.run` and its relatives in green code: they get a `GuestLoop`.
+"""`asyncio.run` and its relatives in green code: they get a `NestedLoop`.
 
 Functions are replaced where asyncio looks them up, so that ``from asyncio import run``
 before the patch makes no difference. A coroutine, a real thread and the main program
@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._bridge.nested_loop import GuestLoop, current_guest, in_green_code
+from .._bridge.nested_loop import NestedLoop, current_nested_loop, in_green_code
 from .later import when_imported
 
 _get_running_loop = events._get_running_loop
@@ -34,7 +34,7 @@ _LOOP = "_event_loop"
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop; in green code, one that needs no running."""
-    return GuestLoop() if in_green_code() else _new_event_loop()
+    return NestedLoop() if in_green_code() else _new_event_loop()
 
 
 def set_event_loop(loop: asyncio.AbstractEventLoop | None) -> None:
@@ -53,7 +53,7 @@ def get_event_loop() -> asyncio.AbstractEventLoop:
         loop = getattr(getcurrent(), _LOOP, None)
         if loop is None and _get_running_loop() is None:
             # A green thread that is to see no running loop.
-            loop = GuestLoop()
+            loop = NestedLoop()
             setattr(getcurrent(), _LOOP, loop)
         if loop is not None:
             return loop  # type: ignore[no-any-return]
@@ -63,12 +63,12 @@ def get_event_loop() -> asyncio.AbstractEventLoop:
 def all_tasks(
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> set[asyncio.Task[Any]]:
-    """Return the tasks that are not done; under a guest loop, those of that one."""
-    if isinstance(loop, GuestLoop):
+    """Return the tasks that are not done; under a nested loop, those of that one."""
+    if isinstance(loop, NestedLoop):
         return loop.tasks()
-    guest = current_guest()
-    if guest is not None and guest._outer is (loop or _get_running_loop()):
-        return guest.tasks()
+    nested = current_nested_loop()
+    if nested is not None and nested._outer is (loop or _get_running_loop()):
+        return nested.tasks()
     return _all_tasks(loop)
 
 
@@ -143,7 +143,7 @@ def _get_asgiref_loop() -> asyncio.AbstractEventLoop:
     It refuses to wait where one runs, so green code has none. It remembers for each
     loop who waits for it, so coroutines below `async_to_sync` each have their own.
     """
-    loop = None if in_green_code() else (current_guest() or _get_running_loop())
+    loop = None if in_green_code() else (current_nested_loop() or _get_running_loop())
     if loop is None:
         raise RuntimeError("no running event loop")
     return loop

@@ -220,7 +220,7 @@ def test_interruptions_reach_who_runs_the_loop(loop, interrupt):
 
 
 def is_used_again(run_async, keep):
-    """Whether a visitor is used again, of which `keep` kept something."""
+    """Whether a thread is used again, of which `keep` kept something."""
 
     async def main():
         kept = []
@@ -310,7 +310,7 @@ def test_they_end_with_the_loop(run_async):
     async def main():
         await run_green(sleep)
         hub = greenio.hubs.get_hub()
-        alive.extend(weakref.ref(visitor) for visitor in hub.extension.inline_threads)
+        alive.extend(weakref.ref(thread) for thread in hub.extension.inline_threads)
         assert alive
 
     run_async(main)
@@ -323,8 +323,8 @@ def test_they_are_greenlets_that_have_ended_to_everybody_else(run_async):
         hub = greenio.hubs.get_hub()
         assert hub.extension.inline_threads
         assert all(
-            isinstance(visitor, greenlet.greenlet)
-            for visitor in hub.extension.inline_threads
+            isinstance(thread, greenlet.greenlet)
+            for thread in hub.extension.inline_threads
         )
         assert not set(hub.extension.inline_threads) & set(hub.green_threads())
 
