@@ -92,6 +92,8 @@ _MODULES = frozenset(
         "asyncio",
         "convenience",
         "corolocal",
+        "coros",
+        "dagpool",
         "debug",
         "event",
         "green",
