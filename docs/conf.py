@@ -46,7 +46,7 @@ napoleon_use_ivar = True
 _foreign = "|".join([*sys.stdlib_module_names, "greenlet", "uvloop"])
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_foreign})(\..*)?"),
-    (r"py:.*", r"(greenio\.)?_(core|net|patch)\..*"),
+    (r"py:.*", r"(greenio\.)?_[a-z]+\..*"),
     (r"py:.*", r"HubSpec|LoopFactory"),
     (r"py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
 ]

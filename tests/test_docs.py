@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -58,3 +59,41 @@ def test_example_prints_what_the_page_says(code: str, output: str) -> None:
         check=False,
     )
     assert (run.stdout, run.stderr, run.returncode) == (output, "", 0)
+
+
+# -- rules and the tests that hold them --------------------------------------------------
+
+# In the tables of the topics: `test_kill::test_killing_itself`.
+HOLDS = re.compile(r"`(test_\w+)::(test_\w+)`")
+RULES = ROOT / "docs" / "topics" / "interruption.md"
+
+
+def _tests_of(module: str) -> set[str]:
+    path = ROOT / "tests" / f"{module}.py"
+    if not path.exists():
+        return set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {
+        (page.name, *match.groups())
+        for page in PAGES
+        for match in HOLDS.finditer(page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    tests = {module: _tests_of(module) for _, module, _ in named}
+    gone = [name for name in named if name[2] not in tests[name[1]]]
+    assert gone == []
+
+
+def test_every_rule_has_a_test() -> None:
+    rows = [
+        line.strip().strip("|").split("|")
+        for line in RULES.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| rule")
+    ]
+    assert len(rows) > 20
+    without = [rule.strip() for rule, *tests in rows if not HOLDS.search(str(tests))]
+    assert without == []
