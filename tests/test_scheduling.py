@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from greenio import event, hubs, queue, sleep, spawn
-from greenio._kernel import hub
+from greenio._kernel import run_queue
 
 
 def count_turns(loop):
@@ -66,7 +66,7 @@ def test_yielding_threads_starve_no_coroutine(hub_name):
 def test_threads_that_wake_each_other_starve_no_coroutine(hub_name):
     turns = count_turns(hubs.get_hub().loop)
     there, back = queue.Queue(), queue.Queue()
-    rounds = 50 * hub.HANDOFFS
+    rounds = 50 * run_queue.HANDOFFS
 
     def echo():
         for _ in range(rounds):
@@ -78,12 +78,12 @@ def test_threads_that_wake_each_other_starve_no_coroutine(hub_name):
     for n in range(rounds):
         there.put(n)
         assert back.get() == n
-    assert len(turns) - before >= rounds / hub.HANDOFFS
+    assert len(turns) - before >= rounds / run_queue.HANDOFFS
 
 
 def test_threads_that_spawn_each_other_starve_no_coroutine(hub_name):
     turns = count_turns(hubs.get_hub().loop)
-    left = 20 * hub.HANDOFFS
+    left = 20 * run_queue.HANDOFFS
     done = event.Event()
 
     def chain():

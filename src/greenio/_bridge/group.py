@@ -28,7 +28,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._greenthread.greenthread import GreenThread, check_callable
 from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub, hub_to_park_in
-from .._kernel.hub import Hub, Throw, throw_into
+from .._kernel.entries import Throw, throw_into
+from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.originals import get_ident
 from .await_ import call_either

@@ -11,8 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._kernel.current import get_hub, hub_to_park_in
+from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
-from .._kernel.hub import Hub, Throw, throw_into
+from .._kernel.hub import Hub
 from .._kernel.reraise import exception_from, fresh
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter

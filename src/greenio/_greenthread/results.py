@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from .._kernel.current import get_hub
-from .._kernel.hub import Throw
+from .._kernel.entries import Throw
 from .._kernel.waiters import (
     TaskWaiter,
     Waiter,

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 from greenlet import getcurrent, greenlet
 
 from .._kernel.current import get_hub
-from .._kernel.hub import DeferredCall, Hub, throw_into
+from .._kernel.entries import DeferredCall, throw_into
+from .._kernel.hub import Hub
 from .greenthread import check_callable, check_seconds
 
 T = TypeVar("T")

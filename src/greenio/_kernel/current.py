@@ -208,7 +208,7 @@ def hub_to_start_inline(current: greenlet) -> Hub | None:
         hub = _hub_of(loop)
     if hub.loop_greenlet is not current or hub.batch or _hiding:
         return None
-    # On uvloop a step must be one that the loop has scheduled, see `_hub`. An eager one
+    # On uvloop a step must be one that the loop has scheduled, see `run_queue`. An eager one
     # may be in the middle of another callback.
     if hub.defers and hub.loop.get_task_factory() is not None:
         return None

@@ -26,7 +26,7 @@ What can go wrong with a registration that outlives its wait, and the answers:
 
 Who is resumed when: on the standard loop the callback switches straight into the
 waiter. uvloop calls back while the events it has polled, 12 KB of them, lie on its C
-stack, where no greenlet may be switched to (see `_hub`); there the waiter goes onto the
+stack, where no greenlet may be switched to (see `run_queue`); there the waiter goes onto the
 run queue, which uvloop drains before it polls again.
 """
 
@@ -41,7 +41,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 from greenlet import getcurrent, greenlet
@@ -57,10 +57,8 @@ from .._std.originals import (
     poll,
     select_select,
 )
+from .entries import DeferredCall, Scheduler
 from .loops import is_uvloop
-
-if TYPE_CHECKING:
-    from .hub import DeferredCall, Hub
 
 READ = "read"
 WRITE = "write"
@@ -244,7 +242,7 @@ class Listener:
     # -- called by the loop, in the loop greenlet -------------------------------
 
     def _on_ready(self) -> None:
-        """Resume the waiter at once."""
+        """Resume the waiter: at once, or by way of the run queue."""
         waiter = self.waiter
         if waiter is None:
             self.unregister()
@@ -253,28 +251,10 @@ class Listener:
             self._next_waiter()
         else:
             self.waiter = None
-        waiter.switch()
-
-    def _on_ready_queued(self) -> None:
-        """Put the waiter onto the run queue."""
-        waiter = self.waiter
-        if waiter is None:
-            self.unregister()
-            return
-        if self.others:
-            self._next_waiter()
+        if self.table.queued:
+            getattr(waiter, "parking_hub", self.hub).wake(waiter)
         else:
-            self.waiter = None
-        hub = getattr(waiter, "parking_hub", None)
-        if hub is not None:
-            hub.wake(waiter)  # a portal
-            return
-        # Hub.wake, written out.
-        hub = self.hub
-        ready = hub.ready
-        if not ready:
-            hub.schedule_drain()
-        ready.append(waiter)
+            waiter.switch()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -313,7 +293,7 @@ class Listener:
         """
         table = self.table
         table.claim(self)
-        callback = self._on_ready_queued if table.queued else self._on_ready
+        callback = self._on_ready
         add = table.loop.add_reader if self.event == READ else table.loop.add_writer
         try:
             add(self.fd, callback)
@@ -441,7 +421,7 @@ class DescriptorTable:
 
     __slots__ = ("_readers", "_writers", "clock", "hub", "loop", "queued")
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Scheduler) -> None:
         loop = hub.loop
         self.hub = hub
         self.loop = loop

@@ -11,20 +11,21 @@ and green threads that switch to each other have nothing to do:
 * resumed from somewhere else, by a descriptor or a future: `HidingHub.park` hides it;
 * the end of the green thread shows it.
 
-Everything but the run queue is the first hub's.
+Everything but the run queue is the first hub's: there is one greenlet that the loop runs
+in, one count of timers, one end.
 """
 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, _get_running_loop, _set_running_loop
-from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from greenlet import getcurrent
 
 from .._std.originals import thread_local
 from .hub import Hub
+from .run_queue import RunQueue
 
 
 class _ThreadState(thread_local):
@@ -49,12 +50,13 @@ class _Shared:
         setattr(hub.twin, self._name, value)
 
 
-class HidingHub(Hub):
-    """The hub of the green threads that do not see their loop."""
+class HidingHub(RunQueue):
+    """The run queue of the green threads that do not see their loop.
+
+    To them it is the whole hub: what it has not itself, it has from the first one.
+    """
 
     hides = True
-    # Timers resume by way of the run queue, where the loop gets hidden.
-    defers = True
 
     closed: Any = _Shared()
     debug_exceptions: Any = _Shared()
@@ -63,24 +65,22 @@ class HidingHub(Hub):
     mains_hub: Any = _Shared()
     thread_id: Any = _Shared()
     timers: Any = _Shared()
-    _supervisor: Any = _Shared()
 
     def __init__(self, first: Hub) -> None:
-        # Not Hub.__init__: this is the other half of a hub that is there.
         self.twin = first
-        self.loop = first.loop
-        self.owned = first.owned
-        self.main = first.main
-        self.context = first.context
-        self.descriptors = first.descriptors
-        self.loop_call_soon = first.loop_call_soon
-        self._signals = first._signals
-        self.ready = deque()
-        self.batch = deque()
-        self.handoffs = 0
-        self._drain_callback = self._drain
-        first.twin = self
+        super().__init__(first.loop, first.context)
+        # Timers resume by way of the run queue, where the loop gets hidden.
+        self.defers = True
+        first.twin = self.as_hub
         _state.hiding = self
+
+    @property
+    def as_hub(self) -> Hub:
+        """Itself, as others see it."""
+        return cast("Hub", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.twin, name)
 
     @property
     def lone(self) -> bool:
@@ -114,7 +114,7 @@ class HidingHub(Hub):
 
 def twin_of(hub: Hub) -> Hub:
     """Return the other hub of the same loop: one hides it, the other does not."""
-    return hub.twin or HidingHub(hub)
+    return hub.twin or HidingHub(hub).as_hub
 
 
 def hidden_hub() -> Hub | None:
@@ -122,7 +122,7 @@ def hidden_hub() -> Hub | None:
     hiding = _state.hiding
     if hiding is None or hiding.closed or _get_running_loop() is not None:
         return None
-    return hiding if hiding.loop.is_running() else None
+    return hiding.as_hub if hiding.loop.is_running() else None
 
 
 def running_loop() -> Any:

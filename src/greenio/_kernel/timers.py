@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from greenlet import greenlet
 
-if TYPE_CHECKING:
-    from .hub import Hub
+from .entries import Scheduler
 
 
 class Timer:
@@ -41,7 +40,7 @@ class Timer:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: Scheduler,
         seconds: float,
         callback: Callable[..., Any],
         args: tuple[Any, ...] = (),

@@ -20,7 +20,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._greenthread.greenthread import GreenThread
 from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
-from .._kernel.hub import Throw
+from .._kernel.entries import Throw
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
 from .._std.originals import get_ident as _native_ident

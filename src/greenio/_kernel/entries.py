@@ -1,0 +1,127 @@
+"""What stands in a run queue, and what these entries and others ask of its hub.
+
+The run queue switches to whatever stands in it. Most of that is greenlets; the rest has
+a `switch` method and is false, which sends it to the loop greenlet (see `run_queue`).
+
+`Scheduler` is all that timers and descriptors know of a hub, so they stand below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _set_running_loop
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Protocol
+
+from greenlet import greenlet
+
+
+class Switchable(Protocol):
+    """What stands in a run queue: a greenlet, or a `Throw`."""
+
+    def switch(self) -> Any: ...
+
+    def __bool__(self) -> bool: ...
+
+
+class Scheduler(Protocol):
+    """A hub, to those who have something done on its loop."""
+
+    loop: asyncio.AbstractEventLoop
+    context: Context
+    # Whether what calls back from the loop goes by way of the run queue.
+    defers: bool
+    # How many timers of greenio's are pending.
+    timers: int
+
+    thread_id: int
+
+    def wake(self, target: Switchable) -> None:
+        """Resume a greenlet when its turn comes."""
+
+    def park(self) -> Any:
+        """Stop the current greenlet until somebody resumes it."""
+
+    def call_threadsafe(self, func: Callable[..., Any], *args: Any) -> bool:
+        """Call a function in the loop greenlet, from any OS thread."""
+
+    def call_later(
+        self, seconds: float, callback: Callable[..., Any], *args: Any
+    ) -> asyncio.TimerHandle | DeferredCall:
+        """Call a function in the loop greenlet after some seconds."""
+
+    def report(self, message: str, error: BaseException | None, **more: Any) -> None:
+        """Hand an error that nobody waits for to the loop's exception handler."""
+
+
+def throw_into(target: greenlet, args: tuple[Any, ...]) -> None:
+    """Raise an exception in a parked greenlet; it sees its loop, or not, as ever."""
+    hub = getattr(target, "_hub", None)
+    if hub is not None and hub.twin is not None:
+        _set_running_loop(None if hub.hides else hub.loop)
+    target.throw(*args)
+
+
+class Throw:
+    """A run-queue entry that raises an exception in a greenlet.
+
+    It is false, so only the loop greenlet runs it.
+    """
+
+    __slots__ = ("_args", "_greenlet")
+
+    def __init__(self, target: greenlet, args: tuple[Any, ...]) -> None:
+        self._greenlet = target
+        self._args = args
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        target = self._greenlet
+        if target:
+            throw_into(target, self._args)
+        elif not target.dead:
+            kill_unstarted = getattr(target, "_kill_unstarted", None)
+            if kill_unstarted is not None:
+                kill_unstarted(self._args)
+
+
+class DeferredCall:
+    """A call that is due later and is then made from the run queue; see `run_queue`.
+
+    It is false, so only the loop greenlet makes it.
+    """
+
+    __slots__ = ("_call", "_handle", "_hub")
+
+    def __init__(
+        self,
+        hub: Scheduler,
+        seconds: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._hub = hub
+        self._call: tuple[Callable[..., Any], tuple[Any, ...]] | None = (callback, args)
+        self._handle = hub.loop.call_later(seconds, self._due, context=hub.context)
+
+    def __bool__(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        """Do not make the call, if it is still to come."""
+        self._call = None
+        self._handle.cancel()
+
+    def _due(self) -> None:
+        if self._call is not None:
+            self._hub.wake(self)
+
+    def switch(self) -> None:
+        call = self._call
+        if call is not None:
+            self._call = None
+            callback, args = call
+            callback(*args)

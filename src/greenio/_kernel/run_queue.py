@@ -1,0 +1,238 @@
+"""The run queue: who runs next on one loop.
+
+The rules of this module:
+
+* The *loop greenlet* is the one in which the loop's callbacks run. It never waits. A
+  green thread is a greenlet whose parent is the loop greenlet.
+* Waking puts a greenlet on `ready`; the first one there schedules `_drain`
+  with the loop, so "ready is not empty" implies "a drain is scheduled".
+* A drain swaps `ready` and `batch` and resumes what was ready when it began, nothing
+  that became ready meanwhile: coroutines and descriptors get their turn in between.
+* Parking switches straight to the next greenlet of the batch, or to the loop greenlet
+  when the batch is used up. That is one greenlet switch per resume, not two.
+* Only a greenlet that has started and not ended may be switched to like that, and
+  those are exactly the true ones (`bool(greenlet)`). Whatever is false in the batch is
+  the loop greenlet's to run: a first start, a `Throw`, a greenlet that died
+  meanwhile (switching to that one comes straight back).
+* Whoever becomes ready while a batch is drained (woken, handed an item, spawned) joins
+  that batch if nobody is queued for the next turn before him, for the first `HANDOFFS`
+  of them. So `spawn(f).wait()` takes one turn of the loop or none, and two green threads
+  that pass items to and fro cost greenlet switches, not turns; order is kept, and the
+  bound keeps the loop's turn near. A yield (`sleep(0)`) always waits for the next turn.
+* A resume says "look again", not "your wait is over": a greenlet that was woken and
+  thrown into in one turn is resumed once too often. Whoever parks checks its own
+  condition and parks again.
+* Timers and descriptors call back in the loop greenlet, so they switch into their
+  green thread at once, without the run queue. Not on uvloop: there they use it
+  (`defers`). libuv keeps the timers that are due, and the events that it has
+  polled, in variables on its C stack while it calls back; a switch puts another
+  greenlet's stack in that place, and what this one then cancels or closes is written
+  into the wrong memory. Callbacks of `call_soon` run where libuv keeps nothing there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from .._std.errors import BlockingInLoopError, HubClosedError
+from .._std.originals import get_ident
+from .entries import DeferredCall, Switchable
+from .loops import is_uvloop
+from .timers import Timer
+
+# How many may join a batch while it is drained.
+HANDOFFS = 100
+
+
+class RunQueue:
+    """Who is ready on a loop, and all that resumes somebody by way of it.
+
+    A loop has one, its `Hub`, or two: see `hidden_loop`.
+
+    Args:
+        loop: The loop.
+        context: The context that our callbacks run in; without one, the loop would copy
+            the caller's for each of them.
+    """
+
+    # Whether its green threads see no running loop; see `hidden_loop`.
+    hides = False
+
+    closed: bool
+    # Where the loop's callbacks run, in which OS thread.
+    loop_greenlet: greenlet
+    thread_id: int
+    timers: int
+    # How the batch's last one goes back to the loop.
+    loop_switch: Callable[[], Any]
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        self.loop = loop
+        self.context = context
+        self.ready: deque[Switchable] = deque()
+        self.batch: deque[Switchable] = deque()
+        # How many more may join the batch that is being drained.
+        self.handoffs = 0
+        # No yield past the run queue now: somebody does that already, or was handed
+        # something, and past it they could not hand on in one drain; see `sleep`.
+        self.lone = False
+        self.defers = is_uvloop(loop)
+        self.loop_call_soon = loop.call_soon
+        self._drain_callback = self._drain
+
+    def wake(self, target: Switchable) -> None:
+        """Resume a greenlet when its turn comes. Only from the hub's own OS thread."""
+        ready = self.ready
+        if not ready:
+            if self.handoffs:
+                self.handoffs -= 1
+                self.batch.append(target)
+                return
+            self.schedule_drain()
+        ready.append(target)
+
+    def wake_threadsafe(self, target: Switchable) -> bool:
+        """Resume a greenlet, from any OS thread.
+
+        Returns:
+            False if the loop is closed, so that nobody will ever be resumed.
+        """
+        if get_ident() == self.thread_id:
+            self.wake(target)
+            return True
+        return self.call_threadsafe(self.wake, target)
+
+    def call_threadsafe(self, func: Callable[..., Any], *args: Any) -> bool:
+        """Call a function in the loop greenlet, from any OS thread.
+
+        Returns:
+            False if the loop is closed, so that the call will never happen.
+        """
+        if self.closed:
+            return False
+        try:
+            self.loop.call_soon_threadsafe(func, *args, context=self.context)
+        except RuntimeError:
+            if self.loop.is_closed():
+                return False
+            raise
+        return True
+
+    def schedule_drain(self) -> None:
+        """Have the loop drain the run queue in its next turn.
+
+        Raises:
+            HubClosedError: The loop is closed.
+        """
+        try:
+            if self.closed:
+                raise HubClosedError(repr(self))
+            self.loop_call_soon(self._drain_callback, context=self.context)
+        except RuntimeError:
+            if self.loop.is_closed():
+                raise HubClosedError(repr(self)) from None
+            raise
+
+    def _drain(self) -> None:
+        current = getcurrent()
+        if current is not self.loop_greenlet:
+            self._move_to(current)
+        batch = self.ready
+        self.ready = self.batch
+        self.batch = batch
+        self.handoffs = HANDOFFS
+        try:
+            self._run_batch(batch)
+        finally:
+            self.handoffs = 0
+            if batch:
+                # KeyboardInterrupt or SystemExit is on its way through: the others
+                # keep their turn.
+                if not self.ready:
+                    self.schedule_drain()
+                self.ready.extendleft(reversed(batch))
+                batch.clear()
+
+    def _run_batch(self, batch: deque[Switchable]) -> None:
+        while batch:
+            batch.popleft().switch()
+
+    def park(self) -> Any:
+        """Stop the current greenlet until somebody resumes it.
+
+        Returns:
+            What the resuming switch passed: ``()`` from the run queue.
+        """
+        batch = self.batch
+        if batch:
+            successor = batch.popleft()
+            if successor:
+                return successor.switch()
+            batch.appendleft(successor)
+        return self.loop_switch()
+
+    def switch(self) -> Any:
+        """Park the current greenlet; whoever resumes it passes the value returned.
+
+        The caller has arranged to be resumed, for example with
+        ``schedule_call_global(seconds, getcurrent().switch, value)``.
+
+        Raises:
+            BlockingInLoopError: Called in the loop greenlet.
+        """
+        if getcurrent() is self.loop_greenlet:
+            raise BlockingInLoopError("hub.switch()")
+        return self.park()
+
+    # -- timers ----------------------------------------------------------------
+
+    def call_later(
+        self, seconds: float, callback: Callable[..., Any], *args: Any
+    ) -> asyncio.TimerHandle | DeferredCall:
+        """Call a function in the loop greenlet after some seconds."""
+        if self.defers:
+            return DeferredCall(self, seconds, callback, args)
+        return self.loop.call_later(seconds, callback, *args, context=self.context)
+
+    def schedule_call_global(
+        self, seconds: float, cb: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Timer:
+        """Call a function in the loop greenlet after some seconds.
+
+        The function must not wait; to wait, it spawns.
+
+        Returns:
+            A timer with `cancel()` and `pending`.
+        """
+        return Timer(self, seconds, cb, args, kwargs)
+
+    def schedule_call_local(
+        self, seconds: float, cb: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Timer:
+        """Like `schedule_call_global`, but dropped if the caller has ended by then."""
+        return Timer(self, seconds, cb, args, kwargs, local_to=getcurrent())
+
+    # -- for others --------------------------------------------------------------
+
+    def report(self, message: str, error: BaseException | None, **more: Any) -> None:
+        """Hand an error that nobody waits for to the loop's exception handler."""
+        context: dict[str, Any] = {"message": message, **more}
+        if error is not None:
+            context["exception"] = error
+        self.loop.call_exception_handler(context)
+
+    def discard_ready(self) -> None:
+        """In a forked child: know nobody who was ready in the parent process."""
+        self.ready = deque()
+        self.batch = deque()
+        self.handoffs = 0
+
+    def _move_to(self, current: greenlet) -> None:
+        """The loop runs in another greenlet than last time."""
+        raise NotImplementedError
