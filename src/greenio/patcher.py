@@ -10,8 +10,8 @@ from ._patch.imports import slurp_properties as slurp_properties
 from ._patch.monkey import already_patched as already_patched
 from ._patch.monkey import is_monkey_patched as is_monkey_patched
 from ._patch.monkey import monkey_patch as monkey_patch
+from ._patch.original_modules import original as original
 from ._patch.report import report as report
-from ._patch.views import original as original
 
 __all__ = [
     "SysModulesSaver",

@@ -18,7 +18,7 @@ from .._kernel.reraise import exception_from, fresh
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import BlockingInLoopError, HubClosedError
-from .._std.interpreter_exit import is_the_end
+from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident, time_sleep
 
 P = ParamSpec("P")
@@ -385,7 +385,7 @@ class _Unretrieved:
 
     def __del__(self) -> None:
         hub = self._hub
-        if hub is not None and hub.debug_exceptions and not is_the_end():
+        if hub is not None and hub.debug_exceptions and not is_exiting():
             hub.report(
                 f"{self._name} failed, and nobody waited for it",
                 self._error,
@@ -585,7 +585,7 @@ def _hub_to_sleep_in(seconds: float) -> Hub | None:
     """The hub for a caller that is not a green thread; None if it has slept."""
     check_seconds(seconds, "sleep")
     try:
-        hub = None if is_the_end() else hub_to_park_in(f"sleep({seconds!r})")
+        hub = None if is_exiting() else hub_to_park_in(f"sleep({seconds!r})")
     except BlockingInLoopError:
         if seconds == 0:
             return None

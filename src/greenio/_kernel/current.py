@@ -23,7 +23,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import BlockingInLoopError, HubError
-from .._std.interpreter_exit import NOBODY
+from .._std.interpreter_exit import NO_GREENLET
 from .._std.originals import in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
@@ -135,7 +135,7 @@ def hub_to_park_in(what: str) -> Hub | None:
     own: Hub | None = getattr(current, "_hub", None)
     if own is not None:
         return own
-    if current is NOBODY:
+    if current is NO_GREENLET:
         raise RuntimeError(
             f"{what} would have to wait, but the interpreter is ending, and nobody else "
             "will run any more"

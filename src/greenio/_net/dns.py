@@ -26,7 +26,7 @@ from .._std.originals import gethostbyaddr as _gethostbyaddr
 from .._std.originals import gethostbyname_ex as _gethostbyname_ex
 from .._std.originals import getnameinfo as _getnameinfo
 from .._std.originals import raw_socket
-from .._std.with_globals import rebound
+from .._std.with_globals import with_globals
 
 if TYPE_CHECKING:
     from .base import SocketBase
@@ -133,7 +133,7 @@ def getnameinfo(sockaddr: Any, flags: int) -> tuple[str, str]:
 
 
 # The standard function, looking its addresses up here.
-getfqdn = rebound(
+getfqdn = with_globals(
     cast("FunctionType", _types.getfqdn),
     {**vars(_types), "gethostbyaddr": gethostbyaddr},
 )

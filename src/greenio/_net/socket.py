@@ -31,7 +31,7 @@ from .._std.originals import (
     os_sendfile,
     raw_socket,
 )
-from .._std.with_globals import rebound
+from .._std.with_globals import with_globals
 from .base import SocketBase
 from .constants import (
     AF_UNIX,
@@ -413,7 +413,7 @@ _WORLD = {**vars(_standard), "socket": GreenSocket, "getaddrinfo": getaddrinfo}
 
 
 def _green(name: str) -> Any:
-    func = rebound(cast("FunctionType", vars(_standard)[name]), _WORLD)
+    func = with_globals(cast("FunctionType", vars(_standard)[name]), _WORLD)
     _WORLD[name] = func
     return func
 

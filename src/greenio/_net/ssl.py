@@ -23,7 +23,7 @@ from .._std.originals import (
     SSLWantWriteError,
     monotonic,
 )
-from .._std.with_globals import rebound
+from .._std.with_globals import with_globals
 from .socket import GreenSocket
 
 
@@ -305,7 +305,7 @@ for _name, _property in vars(SSLContext).items():
             _name,
             property(
                 _property.fget,
-                rebound(cast("FunctionType", _property.fset), _STANDARD_NAMES),
+                with_globals(cast("FunctionType", _property.fset), _STANDARD_NAMES),
                 _property.fdel,
                 _property.__doc__,
             ),
@@ -328,7 +328,7 @@ def make_contexts_follow() -> None:
     SSLContext.wrap_socket = wrap_socket  # type: ignore[method-assign]
 
 
-create_default_context = rebound(
+create_default_context = with_globals(
     cast("FunctionType", _standard.create_default_context), _GREEN_NAMES
 )
 

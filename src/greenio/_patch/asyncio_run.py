@@ -19,7 +19,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._bridge.nested_loop import NestedLoop, current_nested_loop, in_green_code
-from .later import when_imported
+from .import_hooks import when_imported
 
 _get_running_loop = events._get_running_loop
 _get_event_loop = events.get_event_loop

@@ -9,7 +9,7 @@ At the end of the block the pool's threads are joined, and a coroutine cannot wa
 green thread. The threads of a `ThreadPoolExecutor` that have nothing left to do need not
 be waited for: they end when the loop goes on, and nobody sees the difference. The thread
 that manages a `ProcessPoolExecutor` is a real one if a coroutine starts it: see
-`_threads`.
+`threads`.
 """
 
 from __future__ import annotations

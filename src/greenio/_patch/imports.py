@@ -1,17 +1,17 @@
 """Executing a module's own code with other modules behind its imports.
 
-A `World` maps module names to the modules that an ``import`` means in it. Code runs in
-a world because its globals carry the world's ``__import__`` in their ``__builtins__``:
+A `ImportContext` maps module names to the modules that an ``import`` means in it. Code runs in
+a context because its globals carry the context's ``__import__`` in their ``__builtins__``:
 the interpreter asks those for every import statement, at the top of the module and,
 later, inside its functions. `sys.modules` is not what decides, so other threads that
 import at the same time notice nothing.
 
-Which modules are executed again in the world, and which are shared with everybody:
+Which modules are executed again in the context, and which are shared with everybody:
 
 * the module asked for, and the submodules of its package: executed again;
-* what has a counterpart in the world (`socket`, `threading`, ...): the counterpart;
+* what has a counterpart in the context (`socket`, `threading`, ...): the counterpart;
 * other modules of the standard library, and whatever was imported before: shared;
-* other packages, imported for the first time here: executed in the world alone if they
+* other packages, imported for the first time here: executed in the context alone if they
   are plain Python, shared if they have compiled parts, which exist once per process.
 
 While a module's code runs, `sys.modules` holds it under its own name, because enum,
@@ -35,7 +35,7 @@ from typing import Any, ParamSpec, TypeVar
 from .._std.originals import RLock
 from .plans import DEPRECATED, GREEN
 
-# One re-execution at a time: two threads in one world would see half-made modules.
+# One re-execution at a time: two threads in one context would see half-made modules.
 _lock = RLock()
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ class SysModulesSaver:
                 sys.modules[name] = module
 
 
-class World:
+class ImportContext:
     """What import statements mean to code that is executed in it.
 
     Args:
@@ -108,12 +108,12 @@ class World:
     # -- executing -----------------------------------------------------------------
 
     def execute(self, code: CodeType, namespace: dict[str, Any]) -> None:
-        """Run code whose import statements ask this world."""
+        """Run code whose import statements ask this context."""
         namespace["__builtins__"] = self._builtins
         exec(code, namespace)  # noqa: S102 - the module's own code
 
     def run_module(self, name: str, *, required: bool = False) -> ModuleType:
-        """Import a module and its parents by executing them in this world.
+        """Import a module and its parents by executing them in this context.
 
         Args:
             name: The module.
@@ -181,7 +181,7 @@ class World:
         fromlist: Iterable[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """What `__import__` is to the code of this world."""
+        """What `__import__` is to the code of this context."""
         if level:
             package = (globals or {}).get("__package__") or ""
             name = importlib.util.resolve_name("." * level + name, package)
@@ -300,9 +300,9 @@ def _no_code(name: str) -> ImportError:
     )
 
 
-# The world of everything that is imported green without further ado: what two modules
+# The context of everything that is imported green without further ado: what two modules
 # have in common exists once.
-_world = World(counterparts=GREEN)
+_shared_context = ImportContext(counterparts=GREEN)
 
 
 def import_patched(
@@ -330,15 +330,15 @@ def import_patched(
         return inject(
             module_name, None, *additional_modules, *kw_additional_modules.items()
         )
-    return _run_in(_world, module_name)
+    return _run_in(_shared_context, module_name)
 
 
-def _run_in(world: World, name: str) -> ModuleType:
-    world.add_root(name.partition(".")[0])
-    counterpart = world.counterpart(name)
+def _run_in(context: ImportContext, name: str) -> ModuleType:
+    context.add_root(name.partition(".")[0])
+    counterpart = context.counterpart(name)
     if counterpart is not None:
         return counterpart
-    return world.run_module(name, required=True)
+    return context.run_module(name, required=True)
 
 
 def inject(
@@ -362,11 +362,11 @@ def inject(
     Raises:
         ImportError: There is no such module, or it is not made of Python code.
     """
-    world = World(dict(additional_modules), GREEN)
+    context = ImportContext(dict(additional_modules), GREEN)
     if new_globals is None:
-        return _run_in(world, module_name)
-    world.add_root(module_name.partition(".")[0])
-    world.execute(code_of(module_name), new_globals)
+        return _run_in(context, module_name)
+    context.add_root(module_name.partition(".")[0])
+    context.execute(code_of(module_name), new_globals)
     owner = sys.modules.get(new_globals.get("__name__", ""))
     if owner is None or vars(owner) is not new_globals:
         owner = ModuleType(module_name)

@@ -15,7 +15,7 @@ from greenlet import getcurrent
 
 from .._kernel.current import hub_to_park_in
 from .._std.errors import BlockingInLoopError
-from .later import when_imported
+from .import_hooks import when_imported
 
 
 def tell_libraries() -> None:

@@ -25,7 +25,7 @@ from .._kernel.waiters import (
     notice_fork,
 )
 from .._std.errors import BlockingInLoopError
-from .._std.interpreter_exit import is_the_end
+from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
 from .._sync.lock import Lock, RLock, _caller
 
@@ -82,7 +82,7 @@ class ThreadLock(Lock):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout))
         except RuntimeError:
-            if not is_the_end():
+            if not is_exiting():
                 raise
             return True
         if acquired:
@@ -161,7 +161,7 @@ class ThreadRLock(RLock):
                 raise
             acquired = self._block(acquire_timeout(blocking, timeout), 1)
         except RuntimeError:
-            if not is_the_end():
+            if not is_exiting():
                 raise
             return True
         if acquired:
@@ -173,7 +173,7 @@ class ThreadRLock(RLock):
         try:
             super().release()
         except RuntimeError:
-            if not is_the_end():
+            if not is_exiting():
                 raise
 
     def __enter__(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import threads as _threads
 from .locks import ThreadLock
-from .views import finish_original_threads
+from .original_modules import finish_original_threads
 
 
 def adopt_main_thread(namespace: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .._std.with_globals import rebound
-from .imports import World, code_of
+from .._std.with_globals import with_globals
+from .imports import ImportContext, code_of
 from .plans import GREEN, PLANS
 
 # Names that say which module a module is.
@@ -31,7 +31,7 @@ _OWN = frozenset(
     }
 )
 
-# Views of the standard modules as they were before they were patched; see _views.
+# Views of the standard modules as they were before they were patched; see `original_modules`.
 views: dict[str, ModuleType] = {}
 
 
@@ -71,7 +71,7 @@ def complete(namespace: dict[str, Any], name: str, *, without: str = "") -> None
         if isinstance(value, FunctionType) and value.__globals__ is source:
             # One copy for all the names of a function.
             if id(value) not in copies:
-                copies[id(value)] = rebound(value, namespace)
+                copies[id(value)] = with_globals(value, namespace)
             namespace[attribute] = copies[id(value)]
         else:
             namespace[attribute] = value
@@ -90,7 +90,7 @@ def execute(namespace: dict[str, Any], name: str, **modules: ModuleType) -> None
         **modules: What particular imports mean, where it is not the green module.
     """
     own = {key: namespace[key] for key in _OWN if key in namespace}
-    World(modules, GREEN).execute(code_of(name), namespace)
+    ImportContext(modules, GREEN).execute(code_of(name), namespace)
     builtins = namespace["__builtins__"]
     namespace.update(own)
     namespace["__builtins__"] = builtins

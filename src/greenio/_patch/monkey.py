@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,11 +19,11 @@ from .executors import let_coroutines_end_executors
 from .existing import Replaced, renew
 from .green_forms import GREEN_FORMS
 from .libraries import tell_libraries
+from .module_proxies import note_live_modules
+from .original_modules import isolate_asyncio, make_views
 from .plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
 from .psycopg import make_psycopg_green
 from .transports import make_duplicates_green
-from .views import isolate_asyncio, make_views
-from .windows import note_live_modules
 
 _lock = RLock()
 
@@ -57,36 +58,29 @@ def monkey_patch(**on: bool | None) -> None:
         isolate_asyncio()
         make_runs_green(replaced)
         plans = [plan for keyword in new for plan in _plans_of(keyword)]
-        # All of them are made before the first module changes.
-        green = [
-            importlib.import_module(f"greenio.green.{plan.green}") for plan in plans
-        ]
-        for plan, module in zip(plans, green, strict=True):
-            live = importlib.import_module(plan.module)
-            names = {
-                name: getattr(module, name)
-                for name in plan.names
-                if hasattr(live, name) and hasattr(module, name)
-            }
-            replaced.update(vars(live), names)
-        if "socket" in new:
-            make_contexts_follow()
-            make_duplicates_green()
-        if "thread" in new:
-            _patch_threads()
-        if "os" in new:
-            _patch_connections()
-        if "subprocess" in new:
-            _patch_subprocess({*new, *already_patched})
-        if "psycopg" in new:
-            make_psycopg_green()
-        if "builtins" in new:
-            _patch_builtins()
+        _apply(plans)
+        already_patched.update(dict.fromkeys(new, True))
+        for keyword in new:
+            for step in _FURTHER_STEPS.get(keyword, ()):
+                step()
         replaced.rebind()
         if "thread" in new:
             renew(GREEN_FORMS)
         note_live_modules()
-        already_patched.update(dict.fromkeys(new, True))
+
+
+def _apply(plans: list[Plan]) -> None:
+    """Write the green names into the standard modules."""
+    # All green modules are made before the first standard one changes.
+    made = [importlib.import_module(f"greenio.green.{plan.green}") for plan in plans]
+    for plan, green in zip(plans, made, strict=True):
+        standard = importlib.import_module(plan.module)
+        names = {
+            name: getattr(green, name)
+            for name in plan.names
+            if hasattr(standard, name) and hasattr(green, name)
+        }
+        replaced.update(vars(standard), names)
 
 
 def _wanted(on: dict[str, bool | None]) -> list[str]:
@@ -149,13 +143,13 @@ def _patch_multiprocessing() -> None:
     replaced.update(vars(module), {"SemLock": green_semaphore(native)})
 
 
-def _patch_subprocess(patched: set[str]) -> None:
+def _patch_subprocess() -> None:
     from .files import green_io
     from .subprocess import green_wait
 
     namespace = vars(importlib.import_module("subprocess"))
     for name, keyword in _USED_BY_SUBPROCESS.items():
-        if name in namespace and keyword not in patched:
+        if name in namespace and keyword not in already_patched:
             namespace[name] = importlib.import_module(f"greenio.green.{name}")
     namespace["io"] = green_io()
     if "_PopenSelector" in namespace:
@@ -185,6 +179,17 @@ def _patch_builtins() -> None:
     from .files import open_green
 
     replaced.update(vars(builtins), {"open": open_green})
+
+
+# What a keyword stands for beside its plans.
+_FURTHER_STEPS: dict[str, tuple[Callable[[], None], ...]] = {
+    "os": (_patch_connections,),
+    "socket": (make_contexts_follow, make_duplicates_green),
+    "subprocess": (_patch_subprocess,),
+    "thread": (_patch_threads,),
+    "psycopg": (make_psycopg_green,),
+    "builtins": (_patch_builtins,),
+}
 
 
 def is_monkey_patched(module: ModuleType | str) -> bool:

@@ -67,7 +67,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
             ),
         ),
     ),
-    # What the `subprocess` module waits with: see _subprocess.
+    # What the `subprocess` module waits with: see `monkey`.
     "subprocess": (Plan("subprocess", "subprocess", ()),),
     "thread": (
         Plan(
@@ -93,7 +93,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
                 "start_new_thread",
             ),
         ),
-        # The `threading` module's names depend on its own state: see _threading.
+        # The `threading` module's names depend on its own state: see `threading`.
         Plan("threading", "threading", ()),
         Plan("queue", "queue", ("SimpleQueue",)),
     ),

@@ -22,9 +22,9 @@ from greenlet import getcurrent, greenlet
 
 from .._greenthread.greenthread import sleep
 from .._kernel.current import existing_hub, held_up, hub_to_park_in
-from .._std.interpreter_exit import is_the_end
+from .._std.interpreter_exit import is_exiting
 from .._std.originals import monotonic
-from .later import when_imported
+from .import_hooks import when_imported
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -111,7 +111,7 @@ def green_semaphore(native: Any) -> type:
 
         def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
             """Take it; see `multiprocessing.Lock.acquire`."""
-            if is_the_end():
+            if is_exiting():
                 return bool(super().acquire(block, timeout))
             if existing_hub() is None:
                 # Nobody else runs here, or this is a real thread.
@@ -155,7 +155,7 @@ def green_semaphore(native: Any) -> type:
 
         def release(self) -> None:
             """Give it back; see `multiprocessing.Lock.release`."""
-            if is_the_end():
+            if is_exiting():
                 super().release()
                 return
             if self.kind == _RECURSIVE and not self._is_mine():

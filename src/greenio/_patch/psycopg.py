@@ -11,8 +11,8 @@ from greenlet import GreenletExit
 
 from .._greenthread.descriptor_waits import trampoline
 from .._greenthread.timeout import Timeout
-from .._std.with_globals import rebound
-from .later import when_imported
+from .._std.with_globals import with_globals
+from .import_hooks import when_imported
 
 
 def make_psycopg_green() -> None:
@@ -54,8 +54,8 @@ def _make_psycopg3_green(waiting: Any) -> None:
         # The one written in C waits in C. Of those in Python, it is the one that
         # psycopg takes under gevent; older versions do not have it.
         wait = getattr(waiting, "wait_poll", waiting.wait_selector)
-    waiting.wait = rebound(wait, green)
-    waiting.wait_conn = rebound(waiting.wait_conn, green)
+    waiting.wait = with_globals(wait, green)
+    waiting.wait_conn = with_globals(waiting.wait_conn, green)
 
 
 def _cancel_when_interrupted(connection: Any) -> None:

@@ -130,6 +130,6 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
 
 def _foreign(ident: int) -> Any:
     """A real thread that the original module started: an executor's worker, say."""
-    from .views import original_threads
+    from .original_modules import original_threads
 
     return original_threads().get(ident)

@@ -3,7 +3,7 @@
 A thread started where a hub is (the main thread, a loop) is a green thread of that
 hub. One started in a real thread without a hub (an executor's worker) is a real
 thread: a green one would have nobody to run it. And so is one that a coroutine starts and
-will join without letting the loop run (`_executors`).
+will join without letting the loop run (`executors`).
 """
 
 from __future__ import annotations

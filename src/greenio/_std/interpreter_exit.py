@@ -1,7 +1,7 @@
 """The end of the interpreter, when there are no greenlets any more.
 
 Finalizers still run then, and use locks, queues, `threading.local`, the logging module.
-`getcurrent` raises; so at exit, greenio's modules get one that returns `NOBODY` instead,
+`getcurrent` raises; so at exit, greenio's modules get one that returns `NO_GREENLET` instead,
 who has no hub and whose waits are errors.
 """
 
@@ -14,34 +14,34 @@ from typing import Any
 from greenlet import getcurrent
 
 
-class _Nobody:
+class _NoGreenlet:
     """Stands for the current greenlet when there can be none."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "<nobody: the interpreter is ending>"
+        return "<no greenlet: the interpreter is exiting>"
 
 
-NOBODY: Any = _Nobody()
+NO_GREENLET: Any = _NoGreenlet()
 
 
-def _getcurrent_or_nobody() -> Any:
+def _getcurrent_or_none_left() -> Any:
     try:
         return _getcurrent()
     except RuntimeError:
-        return NOBODY
+        return NO_GREENLET
 
 
 _getcurrent = getcurrent
 
 
-def is_the_end() -> bool:
+def is_exiting() -> bool:
     """Whether the interpreter is ending, and with it all greenlets.
 
     Whoever held a lock will not run again, so there is nobody to wait for.
     """
-    return _getcurrent_or_nobody() is NOBODY
+    return _getcurrent_or_none_left() is NO_GREENLET
 
 
 def _prepare() -> None:
@@ -49,7 +49,7 @@ def _prepare() -> None:
         if name.partition(".")[0] == "greenio":
             namespace = vars(module)
             if namespace.get("getcurrent") is _getcurrent:
-                namespace["getcurrent"] = _getcurrent_or_nobody
+                namespace["getcurrent"] = _getcurrent_or_none_left
 
 
 atexit.register(_prepare)

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 
 
-def rebound(func: FunctionType, namespace: dict[str, Any]) -> FunctionType:
+def with_globals(func: FunctionType, namespace: dict[str, Any]) -> FunctionType:
     """Return the same function with other globals."""
     copy = FunctionType(
         func.__code__, namespace, func.__name__, func.__defaults__, func.__closure__
@@ -26,7 +26,9 @@ def rebound(func: FunctionType, namespace: dict[str, Any]) -> FunctionType:
     return copy
 
 
-def rebind_class(cls: type, home: dict[str, Any], namespace: dict[str, Any]) -> None:
+def give_class_globals(
+    cls: type, home: dict[str, Any], namespace: dict[str, Any]
+) -> None:
     """Give the functions of a class other globals, in place.
 
     Args:
@@ -35,22 +37,24 @@ def rebind_class(cls: type, home: dict[str, Any], namespace: dict[str, Any]) -> 
         namespace: The globals that they get.
     """
     for name, value in list(vars(cls).items()):
-        new = _rebound_attribute(value, home, namespace)
+        new = _attribute_with_globals(value, home, namespace)
         if new is not value:
             setattr(cls, name, new)
 
 
-def _rebound_attribute(
+def _attribute_with_globals(
     value: Any, home: dict[str, Any], namespace: dict[str, Any]
 ) -> Any:
     if isinstance(value, FunctionType):
-        return rebound(value, namespace) if value.__globals__ is home else value
+        return with_globals(value, namespace) if value.__globals__ is home else value
     if isinstance(value, (staticmethod, classmethod)):
-        inner = _rebound_attribute(value.__func__, home, namespace)
+        inner = _attribute_with_globals(value.__func__, home, namespace)
         return value if inner is value.__func__ else type(value)(inner)
     if isinstance(value, property):
         accessors = (value.fget, value.fset, value.fdel)
-        new = tuple(_rebound_attribute(item, home, namespace) for item in accessors)
+        new = tuple(
+            _attribute_with_globals(item, home, namespace) for item in accessors
+        )
         if any(map(operator.is_not, new, accessors)):
             return property(new[0], new[1], new[2], value.__doc__)
     return value

@@ -2,7 +2,7 @@
 
 asyncio is to have `socket.getaddrinfo` as it was before the patch. But a program, a test
 above all, may put a function of its own into the module (``mock.patch``), and expects
-asyncio to call it. So asyncio gets a *window*: a module that looks at the live one. Where
+asyncio to call it. So asyncio gets a *proxy*: a module that looks at the live one. Where
 it finds what was there when the patching was done, it shows the original; where it finds
 something else, it shows that.
 """
@@ -15,7 +15,7 @@ from typing import Any
 _MISSING = object()
 
 
-class _Window(ModuleType):
+class _ModuleProxy(ModuleType):
     """A module whose functions and classes are looked up anew each time."""
 
     _greenio_live: ModuleType
@@ -30,33 +30,33 @@ class _Window(ModuleType):
         return getattr(self._greenio_view, name, value)
 
 
-_windows: dict[str, _Window] = {}
+_proxies: dict[str, _ModuleProxy] = {}
 
 
-def window_on(live: ModuleType, view: ModuleType) -> ModuleType:
-    """Make the window of a standard module.
+def proxy_for(live: ModuleType, view: ModuleType) -> ModuleType:
+    """Make the proxy of a standard module.
 
     Args:
         live: The module in `sys.modules`.
         view: What it was before it was patched.
     """
-    known = _windows.get(live.__name__)
+    known = _proxies.get(live.__name__)
     if known is not None:
         return known
-    window = _windows[live.__name__] = _Window(view.__name__, view.__doc__)
-    vars(window).update(
+    proxy = _proxies[live.__name__] = _ModuleProxy(view.__name__, view.__doc__)
+    vars(proxy).update(
         (name, value)
         for name, value in vars(view).items()
         # Numbers and the like are looked up often, and by nobody replaced.
         if not callable(value) and not name.startswith("__")
     )
-    window._greenio_live = live
-    window._greenio_view = view
-    window._greenio_known = dict(vars(live))
-    return window
+    proxy._greenio_live = live
+    proxy._greenio_view = view
+    proxy._greenio_known = dict(vars(live))
+    return proxy
 
 
 def note_live_modules() -> None:
     """Take the live modules as they are now for patched, not for changed by the user."""
-    for window in _windows.values():
-        window._greenio_known = dict(vars(window._greenio_live))
+    for proxy in _proxies.values():
+        proxy._greenio_known = dict(vars(proxy._greenio_live))

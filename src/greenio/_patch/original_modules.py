@@ -11,7 +11,7 @@ was patched. There are two kinds:
 * An **executed** module is the module's code run once more over other views. It is for
   modules whose classes turn green as they are, with their state (`threading`).
 
-asyncio's modules are then given windows on the views (`_windows`) for the modules that
+asyncio's modules are then given proxies of the views (`module_proxies`) for the modules that
 they imported.
 """
 
@@ -24,12 +24,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .._std.originals import allocate_lock
-from .._std.with_globals import rebind_class, rebound
-from .imports import World
+from .._std.with_globals import give_class_globals, with_globals
+from .imports import ImportContext
+from .module_proxies import proxy_for
 from .modules import share_exceptions, share_main_thread, views
 from .nested_loops import run_loops_green
 from .uvloop import isolate_uvloop
-from .windows import window_on
 
 # In the order in which they are made, since the later refer to the earlier. A frozen
 # module comes with the classes whose methods must not follow the live module.
@@ -112,7 +112,7 @@ def _freeze(
     for name, value in home.items():
         if isinstance(value, FunctionType) and value.__globals__ is home:
             if id(value) not in copies:
-                copies[id(value)] = rebound(value, frozen)
+                copies[id(value)] = with_globals(value, frozen)
             frozen[name] = copies[id(value)]
         else:
             # A frozen module refers to the others as they were.
@@ -120,7 +120,7 @@ def _freeze(
     for name in classes:
         cls = home.get(name)
         if isinstance(cls, type):
-            rebind_class(cls, home, frozen)
+            give_class_globals(cls, home, frozen)
     return view
 
 
@@ -132,7 +132,7 @@ def _execute(name: str, made: dict[str, ModuleType]) -> ModuleType:
         # the lock by which the interpreter says that the calling thread has ended.
         plain = modules["_thread"] = ModuleType("_thread")
         vars(plain).update(native, _set_sentinel=allocate_lock)
-    view = World(modules).run_module(name, required=True)
+    view = ImportContext(modules).run_module(name, required=True)
     if "_set_sentinel" in vars(view):
         vars(view)["_set_sentinel"] = native["_set_sentinel"]
     share_exceptions(vars(view), importlib.import_module(name))
@@ -171,7 +171,7 @@ def isolate_asyncio() -> None:
         # The live `time` will do: asyncio never sleeps, but often reads the clock.
         if "." not in name and name != "time":
             live = importlib.import_module(name)
-            instead[id(live)] = window_on(live, view)
+            instead[id(live)] = proxy_for(live, view)
     for name, module in list(sys.modules.items()):
         if name == "asyncio" or name.startswith("asyncio."):
             namespace = vars(module)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from greenio._patch.later import when_imported
+from greenio._patch.import_hooks import when_imported
 
 
 @pytest.fixture
