@@ -94,6 +94,7 @@ _MODULES = frozenset(
         "corolocal",
         "coros",
         "dagpool",
+        "db_pool",
         "debug",
         "event",
         "green",

@@ -14,7 +14,7 @@ from .await_ import run_green
 T = TypeVar("T")
 
 # Handed over instead of an item: leave to create one, counted in `current_size` already.
-_ROOM: Any = object()
+ROOM: Any = object()
 
 
 class Pool(Generic[T]):
@@ -139,14 +139,14 @@ class Pool(Generic[T]):
                 self._waiters.append(waiter)
         if waiter is not None:
             item = self._waiters.wait(waiter, None, self._give_back)
-            if item is not _ROOM:
+            if item is not ROOM:
                 return cast("T", item)
         try:
             return self.create()
         except BaseException:
             with mutex:
                 # Whoever waits may have better luck.
-                self._give_back(_ROOM)
+                self._give_back(ROOM)
             raise
 
     async def get_async(self) -> T:
@@ -165,7 +165,7 @@ class Pool(Generic[T]):
                 self._waiters.append(waiter)
         if waiter is not None:
             item = await self._waiters.wait_async(waiter, None, self._give_back)
-            if item is not _ROOM:
+            if item is not ROOM:
                 return cast("T", item)
         created: list[T] = []
         try:
@@ -173,7 +173,7 @@ class Pool(Generic[T]):
         except BaseException:
             with mutex:
                 # Perhaps it was there already, and only then came the cancellation.
-                self._give_back(created.pop() if created else _ROOM)
+                self._give_back(created.pop() if created else ROOM)
             raise
         return created.pop()
 
@@ -201,12 +201,12 @@ class Pool(Generic[T]):
         """Let as many create as there may be items; the mutex is held."""
         while self._waiters and self.current_size < self.max_size:
             self.current_size += 1
-            if not self._waiters.wake_one(_ROOM):
+            if not self._waiters.wake_one(ROOM):
                 self.current_size -= 1
 
     def _give_back(self, item: Any) -> None:
         """Pass on what somebody got who ended instead; the mutex is held."""
-        if item is _ROOM:
+        if item is ROOM:
             self.current_size -= 1
             self._hand_out_room()
         else:
