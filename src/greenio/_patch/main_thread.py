@@ -13,8 +13,9 @@ from .original_modules import finish_original_threads
 def adopt_main_thread(namespace: dict[str, Any]) -> None:
     """Have green threads that join the main thread wait without blocking it."""
     main = namespace["_main_thread"]
-    if hasattr(main, "_handle"):
-        main._handle = _threads._make_thread_handle(main.ident)
+    name = _handle_name(main)
+    if name is not None:
+        setattr(main, name, _threads._make_thread_handle(main.ident))
     elif main._tstate_lock is not None:
         namespace["_shutdown_locks"].discard(main._tstate_lock)
         main._tstate_lock = lock = ThreadLock()
@@ -49,8 +50,9 @@ def make_shutdown(namespace: dict[str, Any]) -> Callable[[], None]:
 
 def _end(main: Any) -> None:
     """Tell those who have joined the main thread that it has ended."""
-    if hasattr(main, "_handle"):
-        main._handle._set_done()
+    name = _handle_name(main)
+    if name is not None:
+        getattr(main, name)._set_done()
         return
     lock = main._tstate_lock
     if lock is not None:
@@ -58,6 +60,14 @@ def _end(main: Any) -> None:
         main._is_stopped, main._tstate_lock = True, None
         if lock.locked():
             lock.release()
+
+
+def _handle_name(thread: Any) -> str | None:
+    """Return what a Thread calls its handle; None before Python 3.13."""
+    for name in ("_os_thread_handle", "_handle"):
+        if hasattr(thread, name):
+            return name
+    return None
 
 
 def _join(lock: Any) -> None:

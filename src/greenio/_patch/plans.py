@@ -87,6 +87,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
                 "exit_thread",
                 "get_ident",
                 "lock",
+                "set_name",
                 "stack_size",
                 "start_joinable_thread",
                 "start_new",

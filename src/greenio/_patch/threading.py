@@ -41,6 +41,8 @@ def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
         "get_ident": _threads.get_ident,
         "local": local,
     }
+    if namespace.get("_set_name") is not None:
+        names["_set_name"] = _threads.set_name
     if "_thread_local_info" in namespace:
         # What it keeps goes when the thread ends.
         names["_thread_local_info"] = local()

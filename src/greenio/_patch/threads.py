@@ -52,6 +52,16 @@ def get_ident(gr: greenlet | None = None) -> int:
     return _native_ident()
 
 
+def set_name(name: str) -> None:
+    """Name the current OS thread for the system (Python 3.14).
+
+    A green thread leaves the name of the one that it runs in alone: the main thread's
+    is the process's.
+    """
+    if not isinstance(getcurrent(), GreenThread):
+        _originals.set_thread_name(name)
+
+
 class Sentinel(ThreadLock):
     """A lock that is held for as long as its thread lives (until Python 3.12).
 

@@ -27,6 +27,7 @@ thread_local = _thread._local
 SimpleQueue = _queue.SimpleQueue
 QueueEmpty = _queue.Empty
 start_new_thread = _thread.start_new_thread
+set_thread_name = getattr(_thread, "set_name", None)
 Thread = threading.Thread
 main_thread = threading.main_thread
 

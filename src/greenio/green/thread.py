@@ -25,6 +25,7 @@ for _name in (
     "_ThreadHandle",
     "_make_thread_handle",
     "_set_sentinel",
+    "set_name",
     "start_joinable_thread",
 ):
     if hasattr(_standard("_thread"), _name):
