@@ -156,7 +156,11 @@ def test_errors_and_interruptions_come_through(loop, start):
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+        async def finish():
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        loop.run_until_complete(finish())
         loop.close()
         time.sleep(0.001)
         """,

@@ -18,6 +18,7 @@ import ctypes
 from collections.abc import Coroutine
 from typing import Any
 
+from .._std.originals import current_task
 from .portal import Stepper, has_portal
 
 _WORD = ctypes.sizeof(ctypes.c_void_p)
@@ -36,7 +37,7 @@ async def ensure_portal() -> None:
     """
     if has_portal():
         return
-    task = asyncio.current_task()
+    task = current_task()
     if task is None:
         raise RuntimeError(
             "ensure_portal() is for Tasks, and none is running here; start one with "

@@ -31,7 +31,7 @@ from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
-from .._std.originals import get_ident
+from .._std.originals import current_task, get_ident
 from .await_ import call_either
 
 if sys.version_info < (3, 11):  # pragma: no cover - 3.10
@@ -298,7 +298,7 @@ class GreenGroup:
         Raises:
             RuntimeError: The group was entered before, or no Task runs the caller.
         """
-        task = asyncio.current_task()
+        task = current_task()
         if task is None:
             raise RuntimeError("`async with GreenGroup()` needs a Task to run it")
         return self._enter(task)

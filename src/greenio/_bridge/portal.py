@@ -30,6 +30,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._kernel.current import hub_of
 from .._kernel.reraise import exception_from
+from .._std.originals import current_task
 from .greenlet_cache import cache_of, keep
 
 if TYPE_CHECKING:
@@ -343,7 +344,7 @@ class Stepper:
             portal = Portal(hub)
         self._hub = hub
         self._portal = portal
-        portal._task = asyncio.current_task(hub.loop)
+        portal._task = current_task(hub.loop)
         self._context = portal.gr_context = current.gr_context
         coro, self._coro = self._coro, None
         yielded = _switch(portal, coro, error)

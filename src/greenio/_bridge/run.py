@@ -16,7 +16,7 @@ from .._kernel.hub import Hub, all_hubs
 from .._kernel.loops import HubSpec, LoopFactory, loop_factory
 from .._kernel.waiters import mutex, new_waiter
 from .._std.errors import HubClosedError, HubError
-from .._std.originals import get_ident
+from .._std.originals import current_task, get_ident
 from .await_ import call_either, run_green
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ async def _main(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 def _log_left_behind(loop: asyncio.AbstractEventLoop) -> None:
     hub = get_hub()
     threads = hub.green_threads()
-    ours = {asyncio.current_task(), hub._supervisor}
+    ours = {current_task(), hub._supervisor}
     tasks = [task for task in asyncio.all_tasks(loop) if task not in ours]
     for left in (*threads, *tasks):
         _log.warning("left behind at the end of greenio.run(): %r", left)

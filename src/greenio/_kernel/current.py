@@ -24,7 +24,7 @@ from greenlet import getcurrent, greenlet
 
 from .._std.errors import BlockingInLoopError, HubError
 from .._std.interpreter_exit import NO_GREENLET
-from .._std.originals import in_main_thread, thread_local
+from .._std.originals import current_task, in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
 from .loops import HubSpec, LoopFactory, loop_factory
@@ -159,7 +159,7 @@ def hub_to_park_in(what: str) -> Hub | None:
     if (
         current is hub.loop_greenlet
         or not hub.loop_greenlet
-        or asyncio.current_task(loop) is not None
+        or current_task(loop) is not None
     ):
         # Before anything else: the caller has the mutex of the primitives, and may then
         # block until a real thread releases a lock. `supervise` calls the loop, and thus

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import HubClosedError
-from .._std.originals import get_ident
+from .._std.originals import current_task, get_ident
 from .descriptors import DescriptorTable, Listener
 from .entries import Throw
 from .run_queue import RunQueue
@@ -231,7 +231,7 @@ class Hub(RunQueue):
 
     async def _end_loop(self) -> None:
         await self._end_green_threads()
-        me = asyncio.current_task()
+        me = current_task()
         tasks = [task for task in asyncio.all_tasks(self.loop) if task is not me]
         for task in tasks:
             task.cancel()

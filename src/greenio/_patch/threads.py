@@ -58,8 +58,9 @@ def set_name(name: str) -> None:
     A green thread leaves the name of the one that it runs in alone: the main thread's
     is the process's.
     """
-    if not isinstance(getcurrent(), GreenThread):
-        _originals.set_thread_name(name)
+    set_name = _originals.set_thread_name
+    if set_name is not None and not isinstance(getcurrent(), GreenThread):
+        set_name(name)
 
 
 class Sentinel(ThreadLock):

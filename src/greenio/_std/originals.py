@@ -16,8 +16,10 @@ import os
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
+from typing import Any
 
 # Locks, threads, identity.
 RLock = _thread.RLock
@@ -33,6 +35,19 @@ main_thread = threading.main_thread
 
 # Tasks.
 all_tasks = asyncio.all_tasks
+current_task = asyncio.current_task
+if sys.version_info >= (3, 14):
+    # Tasks of the class written in Python are kept apart from those written in C.
+    _c_current_task = asyncio.current_task
+    _py_current_task: Any = asyncio.tasks._py_current_task  # type: ignore[attr-defined]
+
+    def current_task(
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Task[Any] | None:
+        """Return the Task of the current step, whatever its class is written in."""
+        task = _c_current_task(loop)
+        return _py_current_task(loop) if task is None else task
+
 
 # Clocks.
 monotonic = time.monotonic

@@ -24,7 +24,7 @@ from .._kernel.waiters import (
     mutex,
     new_waiter,
 )
-from .._std.originals import monotonic
+from .._std.originals import current_task, monotonic
 from .semaphore import Semaphore
 
 T = TypeVar("T")
@@ -530,7 +530,7 @@ def _caller() -> object:
     """Who a lock belongs to: the Task that runs, or else the greenlet."""
     loop = running_loop()
     if loop is not None:
-        task = asyncio.current_task(loop)
+        task = current_task(loop)
         if task is not None:
             return task
     return getcurrent()
