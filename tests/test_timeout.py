@@ -8,6 +8,7 @@ import pytest
 
 import greenio
 from greenio import Timeout, event, sleep, spawn, timeout
+from greenio._greenthread.timeout import _expire
 
 
 class Custom(Exception):
@@ -153,7 +154,7 @@ def test_the_woken_are_not_cheated(hub_name):
     def taker(name):
         try:
             with Timeout(1000) as limit:
-                greenio.hubs.get_hub().schedule_call_global(0, limit._expire)
+                greenio.hubs.get_hub().schedule_call_global(0, _expire, [limit])
                 gate.acquire()
                 outcomes.append((name, "got it"))
         except Timeout:

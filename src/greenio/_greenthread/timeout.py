@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 from greenlet import getcurrent, greenlet
 
 from .._kernel.current import get_hub
-from .._kernel.entries import DeferredCall, throw_into
+from .._kernel.entries import DeferredCall, deliver
 from .._kernel.hub import Hub
+from .._kernel.reraise import exception_from
 from .greenthread import check_callable, check_seconds
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Timeout(BaseException):
         hub = get_hub()
         self._hub = hub
         self._greenlet = getcurrent()
-        self._timer = hub.call_later(self.seconds, self._expire)
+        self._timer = hub.call_later(self.seconds, _expire, [self])
         hub.timers += 1
         self._state = _State.PENDING
 
@@ -132,26 +133,6 @@ class Timeout(BaseException):
             self._timer.cancel()
             self._hub.timers -= 1
         self._timer = self._hub = self._greenlet = None
-
-    def _expire(self) -> None:
-        """Raise; the loop calls this in the loop greenlet."""
-        target, hub = self._greenlet, self._hub
-        assert target is not None
-        assert hub is not None
-        self._leave(_State.EXPIRED)
-        if target is hub.loop_greenlet or target is getcurrent():
-            hub.report(
-                f"{self!r} expired, but it was started in the greenlet that runs the "
-                "loop, where nothing can be interrupted; in a coroutine use "
-                "`async with asyncio.timeout(seconds)`",
-                None,
-            )
-        elif target:
-            exception = self.exception
-            if exception is None or isinstance(exception, bool):
-                throw_into(target, (self,))
-            else:
-                throw_into(target, (exception,))
 
     def __enter__(self) -> Timeout:
         if self._state in (_State.EXPIRED, _State.CANCELED):
@@ -183,6 +164,30 @@ class Timeout(BaseException):
         if self.exception is False:
             return f"{self.seconds} second{suffix} (silent)"
         return f"{self.seconds} second{suffix} ({self.exception})"
+
+
+def _expire(content: list[Any]) -> None:
+    """Raise, in the loop greenlet; the loop's handle holds the list with the Timeout."""
+    timeout: Timeout = content.pop()
+    target, hub = timeout._greenlet, timeout._hub
+    assert target is not None
+    assert hub is not None
+    timeout._leave(_State.EXPIRED)
+    if target is hub.loop_greenlet or target is getcurrent():
+        hub.report(
+            f"{timeout!r} expired, but it was started in the greenlet that runs the "
+            "loop, where nothing can be interrupted; in a coroutine use "
+            "`async with asyncio.timeout(seconds)`",
+            None,
+        )
+    elif target:
+        exception = timeout.exception
+        if exception is None or isinstance(exception, bool):
+            content.append(timeout)
+        else:
+            content.append(exception_from((exception,)))
+        del timeout, exception
+        deliver(target, content)
 
 
 _MISSING = object()

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from greenlet import greenlet
 
+from .reraise import exception_from
+
 
 class Switchable(Protocol):
     """What stands in a run queue: a greenlet, or a `Throw`."""
@@ -55,12 +57,42 @@ class Scheduler(Protocol):
         """Hand an error that nobody waits for to the loop's exception handler."""
 
 
+class _AnyException(type):
+    def __subclasscheck__(cls, other: type) -> bool:
+        return True
+
+
+class _Delivery(BaseException, metaclass=_AnyException):
+    """Thrown with a list, it is the exception in that list, which is then empty.
+
+    Whoever calls `greenlet.throw` holds the arguments until the target parks or ends.
+    What the target catches is to go when it has been handled, with the frames of its
+    traceback, and in the target's context: a generator that is waiting in one of them is
+    closed there. So nobody outside may hold the exception.
+
+    The interpreter makes the exception of the class and the list by calling the class.
+    It then takes the instance's class for the right one, if that is a subclass, and
+    before 3.12 calls again if it is none.
+    """
+
+    def __new__(cls, content: Any) -> Any:
+        return content if isinstance(content, BaseException) else content.pop()
+
+
 def throw_into(target: greenlet, args: tuple[Any, ...]) -> None:
     """Raise an exception in a parked greenlet; it sees its loop, or not, as ever."""
+    deliver(target, [exception_from(args)])
+
+
+def deliver(target: greenlet, error: list[BaseException]) -> None:
+    """Raise the one exception in a list, which nobody else refers to meanwhile.
+
+    Like `throw_into`.
+    """
     hub = getattr(target, "_hub", None)
     if hub is not None and hub.twin is not None:
         _set_running_loop(None if hub.hides else hub.loop)
-    target.throw(*args)
+    target.throw(_Delivery, error)
 
 
 class Throw:
@@ -81,7 +113,11 @@ class Throw:
     def switch(self) -> None:
         target = self._greenlet
         if target:
-            throw_into(target, self._args)
+            args = self._args
+            self._args = ()
+            error = [exception_from(args)]
+            del args
+            deliver(target, error)
         elif not target.dead:
             kill_unstarted = getattr(target, "_kill_unstarted", None)
             if kill_unstarted is not None:
@@ -105,6 +141,7 @@ class DeferredCall:
     ) -> None:
         self._hub = hub
         self._call: tuple[Callable[..., Any], tuple[Any, ...]] | None = (callback, args)
+        self._handle: asyncio.TimerHandle | None
         self._handle = hub.loop.call_later(seconds, self._due, context=hub.context)
 
     def __bool__(self) -> bool:
@@ -113,9 +150,13 @@ class DeferredCall:
     def cancel(self) -> None:
         """Do not make the call, if it is still to come."""
         self._call = None
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
     def _due(self) -> None:
+        # uvloop's handle keeps what it calls.
+        self._handle = None
         if self._call is not None:
             self._hub.wake(self)
 

@@ -82,11 +82,15 @@ class Timer:
             self._hub.timers -= 1
             if self._handle is not None:
                 self._handle.cancel()
+                self._handle = None
 
     def _due(self) -> None:
+        self._handle = None
         self._hub.wake(_Due(self))
 
     def _fire(self) -> None:
+        # It keeps what it calls.
+        self._handle = None
         call = self._call
         if call is None:
             return
