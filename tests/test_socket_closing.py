@@ -441,6 +441,31 @@ def test_closed_from_another_os_thread(pair):
     assert registered() == 0
 
 
+@pytest.mark.parametrize("name", ["recv", "sendall"])
+def test_closed_from_another_os_thread_before_it_is_registered(hub_name, name):
+    """What is about to wait does not wait for the file that got the number."""
+
+    class ClosedMeanwhile(GreenSocket):
+        heirs = ()
+
+        def _open_fd(self):
+            fd = super()._open_fd()
+            in_thread(self.close)
+            self.heirs = socket.socketpair()
+            assert fd in [heir.fileno() for heir in self.heirs]
+            return fd
+
+    plain, peer = socket.socketpair()
+    with peer:
+        green = ClosedMeanwhile(fileno=plain.detach())
+        fill(green)
+        with pytest.raises(IOClosed):
+            greenio.spawn(operations(green)[name]).wait()
+        assert registered() == 0
+        for heir in green.heirs:
+            heir.close()
+
+
 # -- asyncio uses it ----------------------------------------------------------------------
 
 

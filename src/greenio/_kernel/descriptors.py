@@ -35,12 +35,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
-import sys
-import traceback
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 from weakref import ref
 
@@ -59,6 +55,7 @@ from .._std.originals import (
 )
 from .entries import DeferredCall, Scheduler
 from .loops import is_uvloop
+from .two_waiters import simultaneous_use, stack_of
 
 READ = "read"
 WRITE = "write"
@@ -109,6 +106,7 @@ class Listener:
         "_timer",
         "_timer_when",
         "claimed",
+        "clock",
         "closed",
         "event",
         "fd",
@@ -123,6 +121,7 @@ class Listener:
     def __init__(self, table: DescriptorTable, fd: int, event: str) -> None:
         self.table = table
         self.hub = table.hub
+        self.clock = table.clock
         self.fd = fd
         self.event = event
         self.registered = False
@@ -183,6 +182,53 @@ class Listener:
             return False
         return True
 
+    def wait_if_known(self, timeout: float | None) -> bool:
+        """Wait if the loop watches the descriptor for the caller's hub already.
+
+        Every request of a connection comes through here, so `wait`, `_arm` and the first
+        `Hub.park` are written out: that saves 0.4 us of the 4 per message.
+
+        Args:
+            timeout: Seconds, fewer than infinitely many, or None for no limit.
+
+        Returns:
+            False if the time was up first. True promises nothing: make the call.
+
+        Raises:
+            IOClosed: The descriptor was closed meanwhile.
+            SimultaneousUseError: Somebody else waits for the same.
+        """
+        current = getcurrent()
+        hub = self.hub
+        if not self.registered or getattr(current, "_hub", None) is not hub:
+            return True
+        if self.waiter is not None:
+            return self._wait_behind(current, timeout, hub.park)
+        self.claimed = False
+        self.waiter = current
+        try:
+            if timeout is None:
+                self._deadline = None
+            else:
+                self._deadline = when = self.clock() + timeout
+                if self._timer is None or self._timer_when > when:
+                    self._arm(timeout)
+            if hub.batch:
+                hub.park()
+            else:
+                hub.loop_switch()
+            while self.waiter is current:
+                hub.park()
+        except BaseException:
+            self.give_up(current)
+            raise
+        if self.closed:
+            raise IOClosed
+        if self.timed_out is current:
+            self.timed_out = None
+            return False
+        return True
+
     def give_up(self, current: greenlet) -> None:
         """The caller does not wait any more: killed, timed out, or interrupted."""
         if self.waiter is current:
@@ -201,7 +247,7 @@ class Listener:
     ) -> bool:
         """Wait although somebody does already: first come, first served."""
         if prevent_multiple_waiters:
-            raise SimultaneousUseError(_simultaneous(self, current))
+            raise SimultaneousUseError(simultaneous_use(self, current))
         if self.others is None:
             self.others = deque()
         others = self.others
@@ -263,7 +309,7 @@ class Listener:
         deadline = self._deadline
         if waiter is None or deadline is None:
             return
-        remaining = deadline - self.table.clock()
+        remaining = deadline - self.clock()
         if remaining > 0.0005:
             self._start_timer(deadline, remaining)
             return
@@ -348,7 +394,7 @@ class Listener:
                 raise SimultaneousUseError(
                     f"asyncio took over descriptor {self.fd} while {waiter!r} waited "
                     f"to {self.event}. Let only one of them use it at a time, or give "
-                    f"asyncio a duplicate: sock.dup(). It waited at:\n{_stack(waiter)}"
+                    f"asyncio a duplicate: sock.dup(). It waited at:\n{stack_of(waiter)}"
                 )
             # uvloop gives up a descriptor that had an error, once it has told us.
             self.register()
@@ -362,7 +408,7 @@ class Listener:
         # A deadline moves with every wait, the timer is left where it is and looks at
         # the deadline when it fires: a connection with a 60-second timeout makes one
         # timer a minute, not one per wait.
-        self._deadline = when = self.table.clock() + timeout
+        self._deadline = when = self.clock() + timeout
         if self._timer is not None:
             if self._timer_when <= when:
                 return
@@ -430,8 +476,10 @@ class DescriptorTable:
         uvloop = is_uvloop(loop)
         # See the module's docstring.
         self.queued = uvloop
-        # uvloop's own clock stands still while a callback runs.
-        self.clock: Callable[[], float] = monotonic if uvloop else loop.time
+        # uvloop's own clock stands still while a callback runs; a loop that has no clock
+        # of its own (a virtual one, in tests) has this one too.
+        plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+        self.clock: Callable[[], float] = monotonic if uvloop or plain else loop.time
 
     def _of(self, event: str) -> dict[int, Listener]:
         return self._readers if event == READ else self._writers
@@ -541,37 +589,3 @@ class DescriptorTable:
             for entry in listeners.values()
             if entry.registered
         ]
-
-
-# -- the message for two at once -------------------------------------------------------
-
-_PACKAGE = Path(__file__).parents[1]
-_ROOMS = ("_kernel", "_sync", "_greenthread", "_bridge", "_net")
-_OURS = tuple(str(_PACKAGE / room) for room in _ROOMS)
-_FRAMES = 8
-
-
-def _users_stack(frame: FrameType | None) -> str:
-    """The innermost frames of a stack, without those of greenio's machinery."""
-    if frame is None:
-        return "  (not known)\n"
-    frames = traceback.extract_stack(frame)
-    theirs = [entry for entry in frames if not entry.filename.startswith(_OURS)]
-    return "".join(traceback.format_list((theirs or frames[-1:])[-_FRAMES:]))
-
-
-def _stack(waiter: greenlet) -> str:
-    return _users_stack(waiter.gr_frame)
-
-
-def _simultaneous(listener: Listener, second: greenlet) -> str:
-    first = listener.waiter
-    assert first is not None
-    return (
-        f"second simultaneous {listener.event} on descriptor {listener.fd}: {first!r} "
-        f"waits for it already, and now {second!r} does too. Give each green thread a "
-        "descriptor of its own, guard this one with a lock, or allow several waiters "
-        "with greenio.debug.hub_prevent_multiple_readers(False).\n"
-        f"The first waits at:\n{_stack(first)}"
-        f"The second comes from:\n{_users_stack(sys._getframe(1))}"
-    )

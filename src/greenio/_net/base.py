@@ -168,17 +168,30 @@ class SocketBase(socket_class):
                     raise TimeoutError("timed out") from None
                 return
             hub = here
-        table = hub.descriptors
-        if event == READ:
-            listener = self._reader
-            if listener is None or listener.table is not table or listener.closed:
-                self._reader = listener = Listener(table, self._open_fd(), event)
-        else:
-            listener = self._writer
-            if listener is None or listener.table is not table or listener.closed:
-                self._writer = listener = Listener(table, self._open_fd(), event)
+        listener = self._reader if event == READ else self._writer
+        if listener is None or not listener.registered or listener.hub is not hub:
+            listener = self._listener_on(hub, listener, event)
         if not listener.wait(timeout, hub.park):
             raise TimeoutError("timed out")
+
+    def _listener_on(self, hub: Hub, known: Listener | None, event: str) -> Listener:
+        """Return a hub's listener for the socket, registered if nobody waits there."""
+        table = hub.descriptors
+        listener = known
+        if listener is None or listener.table is not table or listener.closed:
+            listener = Listener(table, self._open_fd(), event)
+            if event == READ:
+                self._reader = listener
+            else:
+                self._writer = listener
+        if listener.waiter is None and table.rival_of(listener) is None:
+            listener.register()
+            if _raw_fileno(self) != listener.fd:
+                # Another OS thread has closed the socket since we asked for the number,
+                # and has not seen this listener among those that it had to end.
+                listener.close()
+                raise IOClosed
+        return listener
 
     def _open_fd(self) -> int:
         fd = _raw_fileno(self)
@@ -193,10 +206,9 @@ class SocketBase(socket_class):
         vain; and should something have come meanwhile, the loop says so at once.
         """
         self._drained = None
-        if reader.registered and self._timeout != 0:
-            hub: Any = getattr(getcurrent(), "_hub", None)
-            if hub is reader.hub and not reader.wait(self._timeout, hub.park):
-                raise TimeoutError("timed out")
+        limit = self._timeout
+        if limit != 0 and not reader.wait_if_known(limit):
+            raise TimeoutError("timed out")
 
     @staticmethod
     def _remaining(deadline: float | None) -> float | None:
