@@ -129,7 +129,7 @@ def test_other_threads_run_during_the_handshake(hub_name, certificates):
 
 def test_more_than_fits(tls_pair):
     server, client = tls_pair
-    payload = os.urandom(2_000_000)
+    payload = os.urandom(20_000_000)
     sending = greenio.spawn(server.sendall, payload)
     until_parked(sending, "write")
     received = bytearray()

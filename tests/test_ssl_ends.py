@@ -15,7 +15,7 @@ from greenlet import GreenletExit
 import greenio
 from _sockets import registered, until_parked, waiting
 from _support import settle
-from _tls import shaken
+from _tls import connection, shaken
 from greenio import hubs
 from greenio._net.socket import GreenSocket, socketpair
 
@@ -46,7 +46,7 @@ def test_close_is_the_end_of_the_stream(tls_pair):
 
 
 def test_ragged_end(hub_name, certificates):
-    left, right = socketpair()
+    left, right = connection()
     server, client = shaken(
         certificates.server_context(),
         certificates.client_context(),
