@@ -14,7 +14,7 @@ from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from, fresh
+from .._kernel.reraise import exception_from, forget_own_locals
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import BlockingInLoopError, HubClosedError
@@ -45,6 +45,7 @@ class GreenThread(greenlet):
         "_result",
         "_state",
         "_timer",
+        "_traceback",
         "_unretrieved",
         "_watchers",
         "fire_and_forget",
@@ -97,10 +98,17 @@ class GreenThread(greenlet):
             # The last reference has gone, and GreenletExit comes from the interpreter
             # taking it apart: nobody waits.
             return
-        # The user's traceback begins with the user's function.
-        traceback = error.__traceback__
-        if traceback is not None and traceback.tb_next is not None:
-            error.__traceback__ = traceback.tb_next
+        if type(error) in _KILLED:
+            # Nobody asks where, and its frames would stay as long as this thread does.
+            error.__traceback__ = None
+        else:
+            # The user's traceback begins with the user's function.
+            traceback = error.__traceback__
+            if traceback is not None and traceback.tb_next is not None:
+                error.__traceback__ = traceback = traceback.tb_next
+            forget_own_locals(traceback)
+            self._traceback = traceback
+            del traceback
         self._end(_FAILED, None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
@@ -184,7 +192,14 @@ class GreenThread(greenlet):
         """
         if self._state is PENDING:
             self.wait_end()
-        return self.outcome()
+        error = self.failure()
+        if error is None:
+            return self._result
+        # The traceback is kept by the error, and this frame by the traceback.
+        try:
+            raise error
+        finally:
+            del error, self
 
     def wait_end(self) -> None:
         """Wait until the green thread ends, however it does; see `wait`."""
@@ -262,13 +277,22 @@ class GreenThread(greenlet):
         error = self.failure()
         if error is None:
             return self._result
-        raise error
+        try:
+            raise error
+        finally:
+            del error, self
 
     def outcome_async(self) -> Any:
         """Return or raise what awaiting it does; like `outcome`."""
         if isinstance(self._error, GreenletExit):
             raise asyncio.CancelledError(f"{self!r} was killed")
-        return self.outcome()
+        error = self.failure()
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error, self
 
     def failure(self) -> BaseException | None:
         """Return what a green thread that has ended failed with; it is not reported."""
@@ -278,9 +302,11 @@ class GreenThread(greenlet):
         unretrieved = getattr(self, "_unretrieved", None)
         if unretrieved is not None:
             unretrieved.retrieved()
+        if type(error) in _KILLED:
+            return type(error)(*error.args)
         # Each raise starts from the traceback that the failure had, or the shared
         # exception would grow with every waiter.
-        return fresh(error)
+        return error.with_traceback(getattr(self, "_traceback", None))
 
     def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
@@ -335,6 +361,8 @@ class GreenThread(greenlet):
 PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
+# Ends that are no failures; each raise may be of an instance of its own.
+_KILLED = (GreenletExit, asyncio.CancelledError)
 _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
@@ -378,10 +406,10 @@ class _Unretrieved:
     def __init__(self, hub: Hub, name: str, error: BaseException) -> None:
         self._hub: Hub | None = hub
         self._name = name
-        self._error = error
+        self._error: BaseException | None = error
 
     def retrieved(self) -> None:
-        self._hub = None
+        self._hub = self._error = None
 
     def __del__(self) -> None:
         hub = self._hub
