@@ -122,7 +122,7 @@ class _Pool:
             count = self._threads
         for _ in range(count):
             self._jobs.put(None)
-        from ._greenthread.greenthread import sleep
+        from ._greenthread.sleeping import sleep
 
         deadline = monotonic() + timeout
         while self._threads:
