@@ -222,6 +222,8 @@ def with_timeout(
         raise
     finally:
         timeout.cancel()
+        # The traceback of the Timeout keeps this frame.
+        del timeout
 
 
 def wrap_is_timeout(base: Any) -> Any:
