@@ -78,8 +78,37 @@ def complete(namespace: dict[str, Any], name: str, *, without: str = "") -> None
     _note_plan(namespace, name)
 
 
-def execute(namespace: dict[str, Any], name: str, **modules: ModuleType) -> None:
+# The standard modules that `monkey_patch` has made as green as their counterparts.
+_shared_with_live: set[str] = set()
+
+
+def share_with_live(name: str) -> None:
+    """Let a green module and the standard one be the same from now on.
+
+    Both have the same classes and, above all, the same state: the threads that one
+    `threading` has started are also the other's. Only for modules whose green form is
+    the standard code over green imports.
+
+    Args:
+        name: A standard module that has been patched.
+    """
+    _shared_with_live.add(name)
+    green = sys.modules.get(f"greenio.green.{GREEN[name]}")
+    if green is not None:
+        _take_live_names(vars(green), name)
+
+
+def _take_live_names(namespace: dict[str, Any], name: str) -> None:
+    live = vars(importlib.import_module(name))
+    namespace.update(item for item in live.items() if item[0] not in _OWN)
+    _note_plan(namespace, name)
+
+
+def execute(namespace: dict[str, Any], name: str, **modules: ModuleType) -> bool:
     """Run a standard module's code in a green module, over green imports.
+
+    If the standard module has been patched so that it is green itself, its names are
+    taken instead.
 
     Exception classes stay the standard module's own, so that an ``except`` clause
     written against either module catches what the other raises.
@@ -88,7 +117,13 @@ def execute(namespace: dict[str, Any], name: str, **modules: ModuleType) -> None
         namespace: The green module's globals.
         name: The standard module.
         **modules: What particular imports mean, where it is not the green module.
+
+    Returns:
+        False if the names are the standard module's own: nothing is to be changed.
     """
+    if name in _shared_with_live:
+        _take_live_names(namespace, name)
+        return False
     own = {key: namespace[key] for key in _OWN if key in namespace}
     ImportContext(modules, GREEN).execute(code_of(name), namespace)
     builtins = namespace["__builtins__"]
@@ -96,6 +131,7 @@ def execute(namespace: dict[str, Any], name: str, **modules: ModuleType) -> None
     namespace["__builtins__"] = builtins
     share_exceptions(namespace, standard(name))
     _note_plan(namespace, name)
+    return True
 
 
 def share_exceptions(namespace: dict[str, Any], source: ModuleType) -> None:

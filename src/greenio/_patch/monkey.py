@@ -20,6 +20,7 @@ from .existing import Replaced, renew
 from .green_forms import GREEN_FORMS
 from .libraries import tell_libraries
 from .module_proxies import note_live_modules
+from .modules import share_with_live
 from .original_modules import isolate_asyncio, make_views
 from .plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
 from .psycopg import make_psycopg_green
@@ -63,6 +64,8 @@ def monkey_patch(**on: bool | None) -> None:
         for keyword in new:
             for step in _FURTHER_STEPS.get(keyword, ()):
                 step()
+        for name in _SAME_AS_LIVE.intersection(plan.module for plan in plans):
+            share_with_live(name)
         replaced.rebind()
         if "thread" in new:
             renew(GREEN_FORMS)
@@ -180,6 +183,9 @@ def _patch_builtins() -> None:
 
     replaced.update(vars(builtins), {"open": open_green})
 
+
+# Their green form is their own code over green modules, so a patched one equals it.
+_SAME_AS_LIVE = frozenset({"threading", "queue", "subprocess"})
 
 # What a keyword stands for beside its plans.
 _FURTHER_STEPS: dict[str, tuple[Callable[[], None], ...]] = {

@@ -8,6 +8,6 @@ from .._patch.simple_queue import SimpleQueue as _SimpleQueue
 if TYPE_CHECKING:
     from queue import *
 
-_execute(globals(), "queue")
-# The one written in C waits in C.
-SimpleQueue = _SimpleQueue
+if _execute(globals(), "queue"):
+    # The one written in C waits in C.
+    SimpleQueue = _SimpleQueue

@@ -9,5 +9,5 @@ from .._patch.subprocess import green_wait as _green_wait
 if TYPE_CHECKING:
     from subprocess import *
 
-_execute(globals(), "subprocess", io=_green_io())
-globals()["Popen"]._wait = _green_wait(globals())
+if _execute(globals(), "subprocess", io=_green_io()):
+    globals()["Popen"]._wait = _green_wait(globals())

@@ -10,7 +10,7 @@ from .._patch.threads import forget as _forget
 if TYPE_CHECKING:
     from threading import *
 
-_execute(globals(), "threading")
-_share_main_thread(globals())
-_forget()
-globals().update(_green_names(globals()))
+if _execute(globals(), "threading"):
+    _share_main_thread(globals())
+    _forget()
+    globals().update(_green_names(globals()))
