@@ -88,8 +88,8 @@ def test_an_interrupt_in_a_thread_is_the_main_threads(loop):
         "    print('busy', flush=True)\n"
         "    while True: pass\n"
         "thread = threading.Thread(target=busy, daemon=True)\n"
-        "thread.start()\n"
         "try:\n"
+        "    thread.start()\n"
         "    thread.join()\n"
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
@@ -174,33 +174,6 @@ def test_current_thread_and_locals():
         gc.collect()
         assert not state.green
     """)
-
-
-def test_import_locks_are_real(tmp_path):
-    """Two green threads import one module that waits while it is imported."""
-    (tmp_path / "slow_module.py").write_text(
-        "import time\ntime.sleep(0.02)\nvalue = 1\n"
-    )
-    program = (
-        "import greenio; greenio.monkey_patch()\n"
-        "def importing():\n"
-        "    import slow_module\n"
-        "    return slow_module\n"
-        "one = greenio.spawn(importing)\n"
-        "two = greenio.spawn(importing)\n"
-        "assert one.wait() is two.wait()\n"
-        "assert one.wait().value == 1\n"
-        "print('ok')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=environment(PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("ok\n", "")
 
 
 def test_patching_in_a_real_thread_and_in_a_coroutine():

@@ -18,6 +18,7 @@ from .asyncio_run import make_runs_green
 from .executors import let_coroutines_end_executors
 from .existing import Replaced, renew
 from .green_forms import GREEN_FORMS
+from .import_locks import make_import_locks_green
 from .libraries import tell_libraries
 from .module_proxies import note_live_modules
 from .modules import share_with_live
@@ -58,6 +59,7 @@ def monkey_patch(**on: bool | None) -> None:
         make_views()
         isolate_asyncio()
         make_runs_green(replaced)
+        make_import_locks_green()
         plans = [plan for keyword in new for plan in _plans_of(keyword)]
         _apply(plans)
         already_patched.update(dict.fromkeys(new, True))

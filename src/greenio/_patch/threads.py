@@ -272,8 +272,51 @@ def _start(
     thread.link(_ended, ended, getattr(function, "__self__", None))
     if handle is not None:
         _own(thread, handle)
-    thread._hub.wake(thread)
+    _begin(function, thread)
     return ident
+
+
+# How many threads may be inside their `start`, each started by the one before.
+_DEEPEST_START = 20
+_starting = 0
+
+
+def _begin(function: Callable[..., Any], thread: GreenThread) -> None:
+    """Have a new thread run; for a `Thread`, up to its first wait before `start` returns.
+
+    Nobody else runs meanwhile: whoever starts a thread may hold a lock that coroutines
+    use, as an executor does. In a coroutine or a portal, `start` returns at once, and the
+    thread runs when the loop does.
+    """
+    hub = thread._hub
+    started = getattr(getattr(function, "__self__", None), "_started", None)
+    if started is None:
+        hub.wake(thread)
+        return
+    current: Any = getcurrent()
+    if getattr(current, "_hub", None) is hub and _starting < _DEEPEST_START:
+        _run_to_first_wait(thread, current)
+        return
+    hub.wake(thread)
+    if current is not hub.main:
+        started.set()
+
+
+def _run_to_first_wait(thread: GreenThread, starter: greenlet) -> None:
+    global _starting  # noqa: PLW0603 - one per process
+    batch = thread._hub.batch
+    # Where the thread goes when it waits, and when it ends without having waited.
+    batch.appendleft(starter)
+    thread.parent = starter
+    _starting += 1
+    try:
+        thread.switch()
+    finally:
+        _starting -= 1
+        if batch and batch[0] is starter:
+            batch.popleft()
+        if not thread.dead:
+            thread.parent = thread._hub.loop_greenlet
 
 
 def _run(
@@ -295,8 +338,16 @@ def _run(
     if main is None:
         # A loop that somebody else runs: it is for them.
         raise interrupt
-    # Before whoever waits for this thread is told that it has ended.
-    current._hub.wake(Throw(main, (interrupt,)))
+    # Before the main program goes on, and before whoever waits for this thread is told
+    # that it has ended.
+    hub = current._hub
+    throw = Throw(main, (interrupt,))
+    if hub.batch:
+        hub.batch.appendleft(throw)
+    elif hub.ready:
+        hub.ready.appendleft(throw)
+    else:
+        hub.wake(throw)
 
 
 def _ignore(function: Callable[..., Any], error: Exception) -> None:
@@ -355,6 +406,8 @@ def _forget(
         module["_limbo"].pop(owner, None)
         if "_shutdown_locks" in module:
             module["_shutdown_locks"].discard(sentinel)
+        if not owner._started.is_set():
+            owner._started.set()
     if ended is not None:
         ended()
 
@@ -365,14 +418,9 @@ def forget() -> None:
 
 
 def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> None:
-    """Do for a `threading.Thread` what it would do itself when it begins to run.
-
-    `Thread.start` waits until the thread runs. In a coroutine it could not, and it need
-    not: a green thread that was started will run.
-    """
-    owner = getattr(function, "__self__", None)
-    started = getattr(owner, "_started", None)
-    if owner is None or started is None:
+    """Do for a `threading.Thread` what it would do itself when it begins to run."""
+    owner: Any = getattr(function, "__self__", None)
+    if getattr(owner, "_started", None) is None:
         thread._is_foreign = True  # type: ignore[attr-defined]
         return
     if hasattr(owner, "_set_tstate_lock"):
@@ -387,7 +435,6 @@ def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> 
     owner._ident = ident
     if hasattr(owner, "_set_native_id"):
         owner._set_native_id()
-    started.set()
 
 
 # Threads that are joined at the end of a ``with`` block, in a coroutine as elsewhere.

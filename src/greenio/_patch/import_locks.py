@@ -1,0 +1,148 @@
+"""Import locks that know green threads apart.
+
+The interpreter has a lock per module: who imports a module that somebody else is
+importing waits until it is whole, and who meets a module that he is importing himself, in
+a circle, gets it as far as it is. It tells importers by the number of their OS thread, so
+among green threads everybody would get modules in pieces.
+
+Here an importer is a green thread or a portal; else it is the OS thread. That leaves the
+circles as they are. A coroutine cannot wait for a green thread of its own loop. It gets
+the module as far as it is, as the interpreter has it where waiting would never end; for a
+real thread it waits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from .._kernel.current import acting_greenlet
+from .._std.errors import BlockingInLoopError
+from .._std.interpreter_exit import is_exiting
+from .._std.originals import RLock, get_ident
+from .locks import ThreadLock
+
+_bootstrap: Any = sys.modules["_frozen_importlib"]
+_Deadlock: type[Exception] = _bootstrap._DeadlockError
+
+# Held for a few steps, none of which waits. Finalizers that import may come in between.
+_mutex = RLock()
+
+# For what each importer waits.
+_waiting: dict[object, ModuleLock] = {}
+
+
+def _importer() -> object:
+    if is_exiting():
+        return get_ident()
+    current = acting_greenlet()
+    if current.parent is None or not (
+        hasattr(current, "_hub") or hasattr(current, "parking_hub")
+    ):
+        return get_ident()
+    return current
+
+
+class ModuleLock:
+    """The lock of one module; it may be taken several times by its owner.
+
+    Args:
+        name: The module's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.owner: object = None
+        self.count = 0
+        # The OS thread of the owner.
+        self._place = 0
+        self._gates: list[ThreadLock] = []
+
+    def __repr__(self) -> str:
+        return f"<greenio ModuleLock of {self.name!r}, owner={self.owner!r}>"
+
+    def acquire(self) -> bool:
+        """Take the lock.
+
+        Raises:
+            _DeadlockError: The owner waits for the caller, who gets the module as far
+                as it is.
+        """
+        me = _importer()
+        while True:
+            with _mutex:
+                if self.owner is None or self.owner == me:
+                    self.owner = me
+                    self.count += 1
+                    self._place = get_ident()
+                    return True
+                if self._is_circle(me):
+                    raise _Deadlock(f"deadlock detected by {self!r}")
+                gate = ThreadLock()
+                gate.acquire()
+                gate._place = self._place
+                self._gates.append(gate)
+            before = _waiting.get(me)
+            try:
+                _waiting[me] = self
+                gate.acquire()
+            except BlockingInLoopError:
+                message = f"a coroutine cannot wait for {self!r}"
+                raise _Deadlock(message) from None
+            finally:
+                with _mutex:
+                    if before is None:
+                        _waiting.pop(me, None)
+                    else:
+                        _waiting[me] = before
+                    if gate in self._gates:
+                        self._gates.remove(gate)
+
+    def _is_circle(self, me: object) -> bool:
+        seen = set()
+        lock: ModuleLock | None = self
+        while lock is not None and lock not in seen:
+            if lock.owner == me:
+                return True
+            seen.add(lock)
+            lock = _waiting.get(lock.owner)
+        return False
+
+    def release(self) -> None:
+        """Give the lock back.
+
+        Raises:
+            RuntimeError: It is not the caller's.
+        """
+        with _mutex:
+            if self.owner is None or self.owner != _importer():
+                raise RuntimeError("cannot release un-acquired lock")
+            self.count -= 1
+            if self.count:
+                return
+            self.owner = None
+            gates, self._gates = self._gates, []
+        for gate in gates:
+            gate.release()
+
+
+def make_import_locks_green() -> None:
+    """Use these locks for all imports that begin from now on."""
+    _bootstrap._ModuleLock = ModuleLock
+
+
+def _after_fork_in_child() -> None:
+    global _mutex  # noqa: PLW0603 - another thread may have had it
+    _mutex = RLock()
+    _waiting.clear()
+    # Of all importers only the one that forked goes on.
+    me = _importer()
+    for reference in list(_bootstrap._module_locks.values()):
+        lock = reference()
+        if isinstance(lock, ModuleLock) and lock.owner not in (None, me):
+            lock.owner, lock.count, lock._gates = None, 0, []
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
