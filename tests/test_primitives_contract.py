@@ -7,6 +7,7 @@ OS threads, on this loop and on another thread's, must all be able to play both 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -274,16 +275,16 @@ def test_woken_by_a_thread_between_looking_and_queueing(cast, name, kind, monkey
         # It either gets through now, or has to wait for whoever holds the mutex.
         waker.join(0.01)
 
-    namespace = getattr(type(primitive), case.wait[0]).__globals__
+    module = sys.modules[getattr(type(primitive), case.wait[0]).__module__]
     what = "new_waiter" if kind == "green" else "TaskWaiter"
-    original = namespace[what]
+    original = getattr(module, what)
 
     def intercepted(*args):
         waiter = original(*args)
         wake_meanwhile()
         return waiter
 
-    monkeypatch.setitem(namespace, what, intercepted)
+    monkeypatch.setattr(module, what, intercepted)
     method, *args = case.wait
     actor = cast.start(kind, primitive, method, *args, timeout=10)
     assert actor.outcome() == case.value

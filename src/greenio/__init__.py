@@ -29,14 +29,14 @@ from ._bridge.wrappers import async_context as async_context
 from ._bridge.wrappers import async_iter as async_iter
 from ._bridge.wrappers import sync_context as sync_context
 from ._bridge.wrappers import sync_iter as sync_iter
-from ._greenthread.sleeping import sleep as sleep
-from ._greenthread.spawning import call_after_global as call_after_global
-from ._greenthread.spawning import exc_after as exc_after
-from ._greenthread.spawning import spawn as spawn
-from ._greenthread.spawning import spawn_after as spawn_after
-from ._greenthread.spawning import spawn_n as spawn_n
-from ._greenthread.thread import GreenThread as GreenThread
-from ._greenthread.thread import kill as kill
+from ._greenthread.greenthread import GreenThread as GreenThread
+from ._greenthread.greenthread import call_after_global as call_after_global
+from ._greenthread.greenthread import exc_after as exc_after
+from ._greenthread.greenthread import kill as kill
+from ._greenthread.greenthread import sleep as sleep
+from ._greenthread.greenthread import spawn as spawn
+from ._greenthread.greenthread import spawn_after as spawn_after
+from ._greenthread.greenthread import spawn_n as spawn_n
 from ._greenthread.timeout import Timeout as Timeout
 from ._greenthread.timeout import is_timeout as is_timeout
 from ._greenthread.timeout import with_timeout as with_timeout
@@ -110,6 +110,7 @@ _MODULES = frozenset(
         "support",
         "timeout",
         "tpool",
+        "websocket",
     }
 )
 

@@ -13,8 +13,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from ._bridge.await_ import await_
-from ._greenthread.spawning import spawn
-from ._greenthread.thread import GreenThread
+from ._greenthread.greenthread import GreenThread, spawn
 
 __all__ = ["spawn_for_awaitable"]
 

@@ -66,16 +66,10 @@ class _Job:
         except BaseException as exc:  # noqa: BLE001 - it goes to the caller
             if not QUIET:
                 traceback.print_exc()
-            # Without this frame, which knows the job.
-            self.error = exc.with_traceback(
-                exc.__traceback__ and exc.__traceback__.tb_next
-            )
-        waiter = self._waiter
-        # What has failed in here leads to this frame all the same, by `f_back`.
-        del self, func, args, kwargs
+            self.error = exc
         with mutex:
-            if not waiter.done:
-                waiter.wake()
+            if not self._waiter.done:
+                self._waiter.wake()
 
 
 class _WorkerState(thread_local):
@@ -128,7 +122,7 @@ class _Pool:
             count = self._threads
         for _ in range(count):
             self._jobs.put(None)
-        from ._greenthread.sleeping import sleep
+        from ._greenthread.greenthread import sleep
 
         deadline = monotonic() + timeout
         while self._threads:
@@ -206,8 +200,6 @@ def execute(meth: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with mutex:
             waiter.done = True
         raise
-    finally:
-        del waiter
     adopt_changes(context)
     if job.error is not None:
         try:

@@ -21,9 +21,7 @@ from weakref import WeakKeyDictionary
 
 from .._kernel.reraise import fresh
 from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
-from .arguments import check_callable
-from .spawning import spawn
-from .thread import GreenThread
+from .greenthread import GreenThread, check_callable, spawn
 
 _MISSING: Any = object()
 

@@ -22,7 +22,7 @@ from .._kernel.waiters import (
     new_waiter,
 )
 from .._std.originals import monotonic
-from .thread import GreenThread
+from .greenthread import GreenThread
 
 T = TypeVar("T")
 

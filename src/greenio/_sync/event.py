@@ -173,15 +173,7 @@ class Event(Generic[T]):
             outcome = waiter.value
             if outcome is TIMED_OUT:
                 return None
-            del waiter, waiters
-        error = outcome[1]
-        if error is None:
-            return outcome[0]  # type: ignore[no-any-return]
-        # The traceback keeps this frame.
-        try:
-            raise fresh(error)
-        finally:
-            del error, outcome, self
+        return _unpacked(outcome)
 
     async def wait_async(self, timeout: float | None = None) -> T | None:
         """Wait as a coroutine; see `wait`."""
@@ -198,15 +190,7 @@ class Event(Generic[T]):
             outcome = waiter.value
             if outcome is TIMED_OUT:
                 return None
-            del waiter, waiters
-        error = outcome[1]
-        if error is None:
-            return outcome[0]  # type: ignore[no-any-return]
-        # The traceback keeps this frame.
-        try:
-            raise fresh(error)
-        finally:
-            del error, outcome, self
+        return _unpacked(outcome)
 
     def _join(self, waiter: Waiter) -> WaitQueue | None:
         """Queue a waiter, or give it the outcome that was sent meanwhile."""
@@ -228,9 +212,6 @@ class Event(Generic[T]):
 
 def _unpacked(outcome: tuple[T | None, BaseException | None]) -> T | None:
     result, error = outcome
-    if error is None:
-        return result
-    try:
+    if error is not None:
         raise fresh(error)
-    finally:
-        del error, outcome
+    return result

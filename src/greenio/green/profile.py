@@ -8,7 +8,6 @@ greenlet. What a green thread does while another waits is no time of the other's
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -18,10 +17,7 @@ from greenlet import getcurrent, greenlet
 from .._patch.modules import complete as _complete
 from .._patch.modules import standard as _standard
 
-with warnings.catch_warnings():
-    # Deprecated since Python 3.15: for whoever imports it by its own name.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    _plain: Any = _standard("profile").Profile
+_plain: Any = _standard("profile").Profile
 
 if TYPE_CHECKING:
     from profile import *
