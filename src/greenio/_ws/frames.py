@@ -43,11 +43,16 @@ def mask_by_numbers(data: Any, mask: bytes) -> bytes:
     ).to_bytes(size, "little")
 
 
-apply_mask: Callable[[Any, bytes], bytes]
-try:
-    from websockets.speedups import apply_mask
-except ImportError:
-    apply_mask = mask_by_numbers
+def _mask_in_c() -> Callable[[Any, bytes], bytes] | None:
+    try:
+        from websockets import speedups
+    except ImportError:
+        return None
+    in_c: Callable[[Any, bytes], bytes] = speedups.apply_mask
+    return in_c
+
+
+apply_mask = _mask_in_c() or mask_by_numbers
 
 
 def frame(
