@@ -213,9 +213,10 @@ def test_monitor_in_a_patched_program(loop):
         run(
             """
             import greenio; greenio.monkey_patch()
-            import os, threading, time
+            import os, threading, time, warnings
             from greenio import debug, patcher
 
+            warnings.filterwarnings("ignore", "This process", DeprecationWarning)
             reports = []
             real_sleep = patcher.original("time").sleep
 

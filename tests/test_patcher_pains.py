@@ -258,8 +258,10 @@ def test_a_fork_in_a_real_thread(loop):
     run(
         """
         import greenio; greenio.monkey_patch()
-        import os, threading, time
+        import os, threading, time, warnings
         from greenio import tpool
+
+        warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
         def fork():
             pid = os.fork()

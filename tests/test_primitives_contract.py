@@ -7,7 +7,6 @@ OS threads, on this loop and on another thread's, must all be able to play both 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -275,16 +274,16 @@ def test_woken_by_a_thread_between_looking_and_queueing(cast, name, kind, monkey
         # It either gets through now, or has to wait for whoever holds the mutex.
         waker.join(0.01)
 
-    module = sys.modules[getattr(type(primitive), case.wait[0]).__module__]
+    namespace = getattr(type(primitive), case.wait[0]).__globals__
     what = "new_waiter" if kind == "green" else "TaskWaiter"
-    original = getattr(module, what)
+    original = namespace[what]
 
     def intercepted(*args):
         waiter = original(*args)
         wake_meanwhile()
         return waiter
 
-    monkeypatch.setattr(module, what, intercepted)
+    monkeypatch.setitem(namespace, what, intercepted)
     method, *args = case.wait
     actor = cast.start(kind, primitive, method, *args, timeout=10)
     assert actor.outcome() == case.value

@@ -13,7 +13,7 @@ import greenio
 from _fresh import environment
 from _support import check_nothing_left
 from greenio import event, hubs, queue, semaphore, sleep, spawn
-from greenio._greenthread.greenthread import GreenThread
+from greenio._greenthread.thread import GreenThread
 
 
 def live_green_threads() -> int:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from ._bridge.await_ import await_
-from ._greenthread.greenthread import GreenThread, spawn
+from ._greenthread.spawning import spawn
+from ._greenthread.thread import GreenThread
 
 __all__ = ["spawn_for_awaitable"]
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from ._greenthread.greenthread import check_callable, kill, sleep
+from ._greenthread.arguments import check_callable
+from ._greenthread.sleeping import sleep
+from ._greenthread.thread import kill
 from ._kernel.current import get_hub
 from ._net import constants as _socket
 from ._net.socket import GreenSocket

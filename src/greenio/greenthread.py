@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from greenlet import getcurrent as getcurrent
 
-from ._greenthread.greenthread import GreenThread as GreenThread
-from ._greenthread.greenthread import call_after_global as call_after_global
-from ._greenthread.greenthread import call_after_local as call_after_local
-from ._greenthread.greenthread import cancel as cancel
-from ._greenthread.greenthread import exc_after as exc_after
-from ._greenthread.greenthread import kill as kill
-from ._greenthread.greenthread import sleep as sleep
-from ._greenthread.greenthread import spawn as spawn
-from ._greenthread.greenthread import spawn_after as spawn_after
-from ._greenthread.greenthread import spawn_after_local as spawn_after_local
-from ._greenthread.greenthread import spawn_n as spawn_n
 from ._greenthread.join import iwait as iwait
 from ._greenthread.join import iwait_async as iwait_async
 from ._greenthread.join import joinall as joinall
 from ._greenthread.join import joinall_async as joinall_async
 from ._greenthread.join import wait as wait
 from ._greenthread.join import wait_async as wait_async
+from ._greenthread.sleeping import sleep as sleep
+from ._greenthread.spawning import call_after_global as call_after_global
+from ._greenthread.spawning import call_after_local as call_after_local
+from ._greenthread.spawning import exc_after as exc_after
+from ._greenthread.spawning import spawn as spawn
+from ._greenthread.spawning import spawn_after as spawn_after
+from ._greenthread.spawning import spawn_after_local as spawn_after_local
+from ._greenthread.spawning import spawn_n as spawn_n
+from ._greenthread.thread import GreenThread as GreenThread
+from ._greenthread.thread import cancel as cancel
+from ._greenthread.thread import kill as kill
 
 call_after = call_after_local
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._sync.lock import Condition as Condition
-from ._sync.lock import ConditionStatistics as ConditionStatistics
+from ._sync.condition import Condition as Condition
+from ._sync.condition import ConditionStatistics as ConditionStatistics
 from ._sync.lock import Lock as Lock
 from ._sync.lock import LockStatistics as LockStatistics
 from ._sync.lock import RLock as RLock

@@ -66,10 +66,16 @@ class _Job:
         except BaseException as exc:  # noqa: BLE001 - it goes to the caller
             if not QUIET:
                 traceback.print_exc()
-            self.error = exc
+            # Without this frame, which knows the job.
+            self.error = exc.with_traceback(
+                exc.__traceback__ and exc.__traceback__.tb_next
+            )
+        waiter = self._waiter
+        # What has failed in here leads to this frame all the same, by `f_back`.
+        del self, func, args, kwargs
         with mutex:
-            if not self._waiter.done:
-                self._waiter.wake()
+            if not waiter.done:
+                waiter.wake()
 
 
 class _WorkerState(thread_local):
@@ -122,7 +128,7 @@ class _Pool:
             count = self._threads
         for _ in range(count):
             self._jobs.put(None)
-        from ._greenthread.greenthread import sleep
+        from ._greenthread.sleeping import sleep
 
         deadline = monotonic() + timeout
         while self._threads:
@@ -200,6 +206,8 @@ def execute(meth: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with mutex:
             waiter.done = True
         raise
+    finally:
+        del waiter
     adopt_changes(context)
     if job.error is not None:
         try:

@@ -26,7 +26,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from .._bridge.await_ import await_, start_here
-from .._greenthread.greenthread import GreenThread
+from .._greenthread.thread import GreenThread
 from .._kernel.hidden_loop import running_loop
 from .body import Body, BodyFile
 from .environ import Scope, expects_continue, make_environ

@@ -19,7 +19,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from greenlet import getcurrent
 
-from .._greenthread.greenthread import PENDING, GreenThread, check_callable, kill
+from .._greenthread.arguments import check_callable
+from .._greenthread.thread import PENDING, GreenThread, kill
 from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError

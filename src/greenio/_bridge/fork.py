@@ -19,7 +19,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._greenthread.descriptor_waits import known_hubs
-from .._greenthread.greenthread import GreenThread
+from .._greenthread.thread import GreenThread
 from .._kernel import current as _current
 from .._kernel.hidden_loop import twin_of
 from .._kernel.hub import Hub

@@ -25,7 +25,8 @@ from typing import Any, ParamSpec
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._greenthread.greenthread import GreenThread, check_callable
+from .._greenthread.arguments import check_callable
+from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.entries import Throw, throw_into

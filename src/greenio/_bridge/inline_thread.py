@@ -30,7 +30,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .._greenthread.greenthread import PENDING, GreenThread, body, kill
+from .._greenthread.thread import PENDING, GreenThread, body, kill
 from .._kernel.current import hub_to_start_inline
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter

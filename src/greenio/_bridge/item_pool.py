@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar, cast
 
-from .._greenthread.pool import checked_size
+from .._greenthread.arguments import checked_size
 from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
 from .await_ import run_green
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from .._greenthread.greenthread import GreenThread, check_callable, kill
+from .._greenthread.arguments import check_callable
+from .._greenthread.thread import GreenThread, kill
 from .._kernel.current import existing_hub, get_hub
 from .._kernel.hidden_loop import running_loop
 from .._kernel.hub import Hub, all_hubs

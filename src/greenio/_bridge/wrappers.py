@@ -22,7 +22,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from .._greenthread.greenthread import check_callable
+from .._greenthread.arguments import check_callable
 from .await_ import await_, run_green
 
 P = ParamSpec("P")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .._greenthread.greenthread import spawn_n
+from .._greenthread.spawning import spawn_n
 from .._kernel.current import cannot_wait, hub_to_park_in
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import monotonic

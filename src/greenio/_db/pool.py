@@ -17,7 +17,8 @@ from typing import Any
 from .. import tpool
 from .._bridge.await_ import run_green
 from .._bridge.item_pool import ROOM, Pool
-from .._greenthread.greenthread import GreenThread, spawn_after, spawn_n
+from .._greenthread.spawning import spawn_after, spawn_n
+from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
 from .._kernel.waiters import mutex
 from .._std.originals import allocate_lock, monotonic

@@ -21,7 +21,8 @@ from greenlet import getcurrent
 from .._bridge.await_ import await_, call_either, run_green
 from .._bridge.group import GreenGroup
 from .._bridge.portal import Portal
-from .._greenthread.greenthread import GreenThread, sleep
+from .._greenthread.sleeping import sleep
+from .._greenthread.thread import GreenThread
 from .._kernel.descriptors import Listener
 
 # The types of what a coroutine awaits in ``async for`` and the like.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
-from .._greenthread.greenthread import GreenThread
+from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub
 from .._kernel.hub import Hub, all_hubs
 from .._std.originals import allocate_lock, monotonic, start_new_thread

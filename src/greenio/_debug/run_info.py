@@ -19,7 +19,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from .._bridge.portal import Portal
-from .._greenthread.greenthread import GreenThread
+from .._greenthread.thread import GreenThread
 from .._kernel.hidden_loop import running_loop
 from .._kernel.hub import Hub, all_hubs
 from .._std.originals import all_tasks, get_ident

@@ -21,7 +21,9 @@ from weakref import WeakKeyDictionary
 
 from .._kernel.reraise import fresh
 from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
-from .greenthread import GreenThread, check_callable, spawn
+from .arguments import check_callable
+from .spawning import spawn
+from .thread import GreenThread
 
 _MISSING: Any = object()
 

@@ -22,7 +22,7 @@ from .._kernel.waiters import (
     new_waiter,
 )
 from .._std.originals import monotonic
-from .greenthread import GreenThread
+from .thread import GreenThread
 
 T = TypeVar("T")
 

@@ -1,15 +1,8 @@
 """`GreenPool`: at most so many green threads at once.
 
-A pool is a number of free slots and a FIFO of those who wait for one. A green thread of
-the pool is a `GreenThread` that gives its slot back when it ends, so a spawn on a pool
-costs hardly more than a spawn.
-
-* A slot that becomes free while somebody waits is handed to whoever has waited longest;
-  so nobody waits while a slot is free, and nobody who comes later can snatch it.
-* A slot that was handed to somebody who is killed, times out or is cancelled before
-  using it goes to the next one (`GreenPool._give_back`).
-* A green thread of the pool never waits for a slot of it: all of them might, and none
-  would ever end. It does the work itself, in place.
+The green threads are counted by `Slots`; mapping is `results`' business. A green thread
+of the pool never waits for a slot of it: all of them might, and none would ever end. It
+does the work itself, in place.
 """
 
 from __future__ import annotations
@@ -20,46 +13,19 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub
-from .._kernel.hub import Hub
 from .._kernel.waiters import (
     TIMED_OUT,
     TaskWaiter,
-    WaitQueue,
     checked_timeout,
-    drop,
-    hold,
     mutex,
     new_waiter,
 )
-from .greenthread import GreenThread, check_callable
+from .arguments import check_callable, checked_size
 from .results import Feed, OrderedResults, UnorderedResults
+from .slots import Slots
+from .thread import GreenThread
 
 T = TypeVar("T")
-
-
-class PoolThread(GreenThread):
-    """A green thread that holds a slot of a pool."""
-
-    __slots__ = ("_pool",)
-
-    _pool: GreenPool
-
-    def _end(self, state: str, result: Any, error: BaseException | None) -> None:
-        pool = self._pool
-        try:
-            hold()
-            running = pool.coroutines_running
-            running.discard(self)
-            # GreenPool._give_back, written out.
-            waiters = pool._waiters
-            if pool._free < 0 or not (waiters and waiters.wake_one()):
-                pool._free += 1
-            # Whoever was just handed the slot comes before these, and fills it.
-            if pool._idle and not running:
-                pool._idle.wake_all()
-        finally:
-            drop()
-        GreenThread._end(self, state, result, error)
 
 
 class GreenPool:
@@ -74,18 +40,13 @@ class GreenPool:
         ValueError: `size` is negative.
 
     Attributes:
-        size: How many may run at once; change it with `resize`.
         coroutines_running: The green threads that have not ended. Look, don't touch;
             to go through it while others may run, copy it first.
     """
 
     def __init__(self, size: int = 1000) -> None:
-        self.size = checked_size(size, "GreenPool")
-        self.coroutines_running: set[GreenThread] = set()
-        # Negative for a while after `resize` to less than are running.
-        self._free = size
-        self._waiters = WaitQueue()
-        self._idle = WaitQueue()
+        self._slots = Slots(checked_size(size, "GreenPool"))
+        self.coroutines_running = self._slots.running
 
     def __repr__(self) -> str:
         return (
@@ -95,13 +56,18 @@ class GreenPool:
 
     # -- the numbers -----------------------------------------------------------------
 
+    @property
+    def size(self) -> int:
+        """How many may run at once; change it with `resize`."""
+        return self._slots.size
+
     def free(self) -> int:
         """Return how many functions could start now without waiting.
 
         After `resize` to less than are running it is negative: so many have to end
         before the pool is just full.
         """
-        return self._free
+        return self._slots.free
 
     def running(self) -> int:
         """Return how many green threads of the pool have not ended."""
@@ -109,12 +75,12 @@ class GreenPool:
 
     def waiting(self) -> int:
         """Return how many wait for a free slot."""
-        return self._waiters.waiting
+        return self._slots.waiters.waiting
 
     @property
     def sem(self) -> Slots:
         """The pool's slots, in the form of a semaphore, as eventlet has them."""
-        return Slots(self)
+        return self._slots
 
     @property
     def no_coros_running(self) -> Idleness:
@@ -134,82 +100,7 @@ class GreenPool:
             TypeError: `new_size` is not an integer.
             ValueError: `new_size` is negative.
         """
-        checked_size(new_size, "GreenPool.resize")
-        with mutex:
-            self._free += new_size - self.size
-            self.size = new_size
-            waiters = self._waiters
-            while self._free > 0 and waiters and waiters.wake_one():
-                self._free -= 1
-
-    # -- slots -------------------------------------------------------------------------
-
-    def _take_slot(self) -> bool:
-        """Take a slot, waiting for it.
-
-        Returns:
-            False if there is none and the caller is one of the pool's own.
-        """
-        try:
-            hold()
-            if self._free > 0:
-                self._free -= 1
-                return True
-            if getcurrent() in self.coroutines_running:
-                return False
-            waiter = new_waiter("spawning on a full GreenPool")
-            waiters = self._waiters
-            waiters.append(waiter)
-        finally:
-            drop()
-        waiters.wait(waiter, None, self._give_back)
-        return True
-
-    async def _take_slot_async(self) -> None:
-        with mutex:
-            if self._free > 0:
-                self._free -= 1
-                return
-            waiter = TaskWaiter()
-            waiters = self._waiters
-            waiters.append(waiter)
-        await waiters.wait_async(waiter, None, self._give_back)
-
-    def _give_back(self, _value: object = None) -> None:
-        """Take a slot back, or hand it on; the mutex is held."""
-        waiters = self._waiters
-        if self._free < 0 or not (waiters and waiters.wake_one()):
-            self._free += 1
-
-    def _start(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> GreenThread:
-        """Start a function in a slot that the caller has taken."""
-        thread: PoolThread | None = None
-        try:
-            try:
-                hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
-            except AttributeError:
-                hub = get_hub()
-            thread = PoolThread(hub, func, args, kwargs)
-            thread._pool = self
-            self.coroutines_running.add(thread)
-            # Hub.wake, written out.
-            ready = hub.ready
-            if not ready:
-                if hub.handoffs:
-                    hub.handoffs -= 1
-                    hub.batch.append(thread)
-                    return thread
-                hub.schedule_drain()
-            ready.append(thread)
-        except BaseException:
-            with mutex:
-                if thread is not None:
-                    self.coroutines_running.discard(thread)
-                self._give_back()
-            raise
-        return thread
+        self._slots.resize(checked_size(new_size, "GreenPool.resize"))
 
     # -- spawning ------------------------------------------------------------------------
 
@@ -238,8 +129,9 @@ class GreenPool:
         """
         if not callable(function):
             check_callable(function, "GreenPool.spawn")
-        if self._take_slot():
-            return self._start(function, args, kwargs)
+        slots = self._slots
+        if slots.take():
+            return slots.start(function, args, kwargs)
         thread = GreenThread(get_hub(), function, args, kwargs)
         thread.run_in_place()
         return thread
@@ -267,8 +159,8 @@ class GreenPool:
             TypeError: `function` cannot be called.
         """
         check_callable(function, "GreenPool.spawn_async")
-        await self._take_slot_async()
-        return self._start(function, args, kwargs)
+        await self._slots.take_async()
+        return self._slots.start(function, args, kwargs)
 
     # -- waiting -------------------------------------------------------------------------
 
@@ -283,7 +175,7 @@ class GreenPool:
         self._wait_idle(None, "GreenPool.waitall()")
 
     def _wait_idle(self, timeout: float | None, what: str) -> bool:
-        idle = self._idle
+        idle = self._slots.idle
         while True:
             with mutex:
                 if not self.coroutines_running:
@@ -307,7 +199,7 @@ class GreenPool:
         await self._wait_idle_async(None)
 
     async def _wait_idle_async(self, timeout: float | None) -> bool:
-        idle = self._idle
+        idle = self._slots.idle
         while True:
             with mutex:
                 if not self.coroutines_running:
@@ -352,14 +244,14 @@ class GreenPool:
         self, function: Callable[..., T], iterable: Iterable[Iterable[Any]]
     ) -> OrderedResults[T]:
         """Like `imap`, with argument tuples from one iterable."""
-        feed = Feed(self, function, ordered=True)
+        feed = Feed(self._slots, function, ordered=True)
         return OrderedResults(feed, self._feeder(feed, iterable))
 
     def imap_unordered(
         self, function: Callable[..., T], *iterables: Iterable[Any]
     ) -> UnorderedResults[T]:
         """Like `imap`, but yields results, and raises failures, as they come."""
-        feed = Feed(self, function, ordered=False)
+        feed = Feed(self._slots, function, ordered=False)
         rows = zip(*iterables, strict=False)
         return UnorderedResults(feed, self._feeder(feed, rows))
 
@@ -375,30 +267,6 @@ class GreenPool:
     imap_async = imap
     starmap_async = starmap
     imap_unordered_async = imap_unordered
-
-
-class Slots:
-    """The slots of a pool; see `GreenPool.sem`."""
-
-    __slots__ = ("_pool",)
-
-    def __init__(self, pool: GreenPool) -> None:
-        self._pool = pool
-
-    @property
-    def counter(self) -> int:
-        """How many slots are free."""
-        return self._pool._free
-
-    @property
-    def balance(self) -> int:
-        """How many slots are free; if negative, how many more would be needed now."""
-        with mutex:
-            return self._pool._free - self._pool._waiters.waiting
-
-    def locked(self) -> bool:
-        """Whether `GreenPool.spawn` would have to wait now."""
-        return self._pool._free <= 0
 
 
 class Idleness:
@@ -429,17 +297,3 @@ class Idleness:
         """Wait as a coroutine; see `wait`."""
         what = "no_coros_running.wait_async()"
         return await self._pool._wait_idle_async(checked_timeout(timeout, what))
-
-
-def checked_size(size: Any, what: str) -> int:
-    """Return a pool's size.
-
-    Raises:
-        TypeError: It is not an integer.
-        ValueError: It is negative.
-    """
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"{what}() takes a whole number as size, not {size!r}")
-    if size < 0:
-        raise ValueError(f"{what}() takes a size of 0 or more, not {size!r}")
-    return size

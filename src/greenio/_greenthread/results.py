@@ -19,16 +19,14 @@ as `GreenPool.spawn` would (`Feed.take_over`).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
 from .._kernel.current import get_hub
 from .._kernel.entries import Throw
 from .._kernel.waiters import (
-    TaskWaiter,
     Waiter,
     WaitQueue,
     drop,
@@ -37,79 +35,14 @@ from .._kernel.waiters import (
     new_waiter,
 )
 from .._std.errors import HubClosedError
-from .greenthread import GreenThread
-
-if TYPE_CHECKING:
-    from .pool import GreenPool
+from .arrivals import Arrivals
+from .slots import Slots
+from .thread import GreenThread
 
 T_co = TypeVar("T_co", covariant=True)
 
 # The feeder, waiting for a slot, is woken with this instead of one.
 _TAKEN_OVER: Any = object()
-
-
-class Arrivals:
-    """Green threads that have arrived, and who waits for one: a queue without frills.
-
-    A taker may be woken with None instead, which says: look whether there is anything
-    left to wait for.
-    """
-
-    __slots__ = ("takers", "threads")
-
-    def __init__(self) -> None:
-        self.threads: deque[GreenThread] = deque()
-        self.takers = WaitQueue()
-
-    def put(self, thread: GreenThread) -> None:
-        """Add a green thread."""
-        try:
-            hold()
-            if not (self.takers and self.takers.wake_one(thread)):
-                self.threads.append(thread)
-        finally:
-            drop()
-
-    def put_back(self, thread: GreenThread) -> None:
-        """Put one back that is still the first."""
-        with mutex:
-            self._give_back(thread)
-
-    def _give_back(self, thread: GreenThread | None) -> None:
-        if self.takers and self.takers.wake_one(thread):
-            return
-        if thread is not None:
-            self.threads.appendleft(thread)
-
-    def get(self) -> GreenThread | None:
-        """Take the first one, waiting for it; None says to look again."""
-        try:
-            hold()
-            if self.threads:
-                return self.threads.popleft()
-            waiter = new_waiter("waiting for a result")
-            self.takers.append(waiter)
-        finally:
-            drop()
-        thread: GreenThread | None = self.takers.wait(waiter, None, self._give_back)
-        return thread
-
-    async def get_async(self) -> GreenThread | None:
-        """Take the first one, awaiting it; see `get`."""
-        with mutex:
-            if self.threads:
-                return self.threads.popleft()
-            waiter = TaskWaiter()
-            self.takers.append(waiter)
-        thread: GreenThread | None = await self.takers.wait_async(
-            waiter, None, self._give_back
-        )
-        return thread
-
-    def look_again(self) -> None:
-        """Wake everybody who waits, with None."""
-        with mutex:
-            self.takers.wake_all(None)
 
 
 class Feed(Arrivals):
@@ -127,14 +60,14 @@ class Feed(Arrivals):
         "ordered",
         "outstanding",
         "pending",
-        "pool",
+        "slots",
     )
 
     def __init__(
-        self, pool: GreenPool, function: Callable[..., Any], *, ordered: bool
+        self, slots: Slots, function: Callable[..., Any], *, ordered: bool
     ) -> None:
         super().__init__()
-        self.pool = pool
+        self.slots = slots
         self.function = function
         self.ordered = ordered
         # Calls whose results were not taken yet, including the one without a slot.
@@ -157,7 +90,7 @@ class Feed(Arrivals):
         # No local name here keeps a call or its arguments alive while this waits.
         try:
             while True:
-                if self.outstanding >= (self.pool.size or 1):
+                if self.outstanding >= (self.slots.size or 1):
                     self._wait_for_consumer()
                 self._call(tuple(next(rows)))
         except StopIteration:
@@ -171,7 +104,7 @@ class Feed(Arrivals):
     def _call(self, arguments: tuple[Any, ...]) -> None:
         if self._take_slot(arguments):
             try:
-                thread = self.pool._start(self.function, arguments, {})
+                thread = self.slots.start(self.function, arguments, {})
             except BaseException:
                 self._one_less()
                 raise
@@ -191,7 +124,7 @@ class Feed(Arrivals):
     def _wait_for_consumer(self) -> None:
         while True:
             with mutex:
-                if self.outstanding < (self.pool.size or 1):
+                if self.outstanding < (self.slots.size or 1):
                     return
                 waiter = new_waiter("reading the input of imap()")
                 self.idle.append(waiter)
@@ -199,22 +132,22 @@ class Feed(Arrivals):
 
     def _take_slot(self, arguments: tuple[Any, ...]) -> bool:
         """Take a slot for a call, waiting for it; False if the call is done already."""
-        pool = self.pool
+        slots = self.slots
         try:
             hold()
             self.outstanding += 1
-            if pool._free > 0:
-                pool._free -= 1
+            if slots.free > 0:
+                slots.free -= 1
                 return True
             waiter = new_waiter("calling a function on a full GreenPool")
-            pool._waiters.append(waiter)
+            slots.waiters.append(waiter)
             self.pending = (arguments, waiter)
             # Perhaps the consumer can do it.
             self.takers.wake_one(None)
         finally:
             drop()
         try:
-            outcome = pool._waiters.wait(waiter, None, self._give_slot_back)
+            outcome = slots.waiters.wait(waiter, None, self._give_slot_back)
         except BaseException:
             self._one_less()
             raise
@@ -224,7 +157,7 @@ class Feed(Arrivals):
 
     def _give_slot_back(self, outcome: Any) -> None:
         if outcome is not _TAKEN_OVER:
-            self.pool._give_back()
+            self.slots.give_back()
 
     def _one_less(self) -> None:
         with mutex:
@@ -274,8 +207,8 @@ class Feed(Arrivals):
 
     def _take_over(self) -> GreenThread | None:
         """Do the pending call in place, if the caller is one of the pool's own."""
-        pool = self.pool
-        if getcurrent() not in pool.coroutines_running:
+        slots = self.slots
+        if getcurrent() not in slots.running:
             return None
         with mutex:
             if self.pending is None:
@@ -286,7 +219,7 @@ class Feed(Arrivals):
                 return None
             self.pending = None
             waiter.wake(_TAKEN_OVER)
-            pool._waiters.discard(waiter)
+            slots.waiters.discard(waiter)
         thread = GreenThread(get_hub(), self.function, arguments, {})
         try:
             thread.run_in_place()
@@ -319,7 +252,7 @@ class _Results(Iterator[T_co], AsyncIterator[T_co]):
         feed = self._feed
         return (
             f"<{type(self).__name__} of {feed.function!r}, {feed.outstanding} "
-            f"outstanding, pool={feed.pool!r}>"
+            f"outstanding, pool of {feed.slots.size}>"
         )
 
     def close(self) -> None:

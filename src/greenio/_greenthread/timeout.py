@@ -15,7 +15,7 @@ from .._kernel.current import get_hub
 from .._kernel.entries import DeferredCall, deliver
 from .._kernel.hub import Hub
 from .._kernel.reraise import exception_from
-from .greenthread import check_callable, check_seconds
+from .arguments import check_callable, check_seconds
 
 T = TypeVar("T")
 E = TypeVar("E", bound=type)
@@ -222,6 +222,8 @@ def with_timeout(
         raise
     finally:
         timeout.cancel()
+        # The traceback of the Timeout keeps this frame.
+        del timeout
 
 
 def wrap_is_timeout(base: Any) -> Any:

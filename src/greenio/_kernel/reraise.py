@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,19 @@ def fresh(error: BaseException) -> BaseException:
         except AttributeError:
             return error
     return error.with_traceback(original)
+
+
+def forget_own_locals(traceback: TracebackType | None) -> None:
+    """Have the frames of greenio in a traceback keep nothing; those have all ended.
+
+    They know the green thread that has failed, which keeps the traceback.
+    """
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__", "").startswith("greenio."):
+            with suppress(RuntimeError):
+                frame.clear()
+        traceback = traceback.tb_next
 
 
 def exception_from(throw_args: tuple[Any, ...]) -> BaseException:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, cast
 
-from .._greenthread.greenthread import sleep
+from .._greenthread.sleeping import sleep
 from .._kernel.descriptors import READ, WRITE
 from .._std.errors import IOClosed
 from .._std.originals import (

@@ -27,7 +27,7 @@ from .._kernel.waiters import (
 from .._std.errors import BlockingInLoopError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
-from .._sync.lock import Lock, RLock, _caller
+from .._sync.lock import Lock, RLock
 
 # threading.TIMEOUT_MAX
 _TIMEOUT_MAX = 9223372036.0
@@ -189,25 +189,8 @@ class ThreadRLock(RLock):
         self._place = get_ident()
 
     def _block(self, timeout: float | None, count: int) -> bool:
-        me = _caller()
-        with mutex:
-            if self._enter(me, count):
-                return True
-            waiter = ThreadWaiter()
-            waiter.value = (me, count)
-            self._waiters.appendleft(waiter)
-        return self._wait(waiter, me, timeout)
+        # In front, as ThreadLock's.
+        return self._acquire(count, timeout, ThreadWaiter, in_front=True)
 
-    def _hand_over(self) -> None:
-        waiters = self._waiters
-        while waiters:
-            waiter = waiters.pop_first()
-            turn = waiter.value
-            if waiter.wake(turn):
-                self._owner, self._count = turn
-                self._place = _place_of(waiter)
-                if self._waiting.get(self._owner, 0) > 1:
-                    self._take_along()
-                return
-        self._owner = None
-        self._count = 0
+    def _handed_to(self, waiter: Waiter) -> None:
+        self._place = _place_of(waiter)

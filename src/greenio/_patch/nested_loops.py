@@ -28,7 +28,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._greenthread.greenthread import sleep
+from .._greenthread.sleeping import sleep
 from .._kernel.current import own_hub
 from .._kernel.hub import Hub
 from .._std.originals import POLLIN, POLLOUT

@@ -17,7 +17,7 @@ from .._greenthread.descriptor_waits import (
     notify_close,
     wait_descriptor,
 )
-from .._greenthread.greenthread import sleep
+from .._greenthread.sleeping import sleep
 from .._kernel.descriptors import READ, WRITE
 from .._std.originals import (
     os_close,

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from .._greenthread.greenthread import sleep
+from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub, held_up, hub_to_park_in
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import monotonic

@@ -22,7 +22,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._greenthread.descriptor_waits import notify_close, wait_descriptor
-from .._greenthread.greenthread import sleep
+from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub
 from .._kernel.descriptors import READ
 from .._kernel.hidden_loop import running_loop

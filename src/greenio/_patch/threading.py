@@ -13,8 +13,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .._greenthread.greenthread import GreenThread
 from .._greenthread.local import local
+from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet
 from . import threads as _threads
 from .locks import ThreadLock, ThreadRLock

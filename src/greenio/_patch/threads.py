@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._greenthread.greenthread import GreenThread
+from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
 from .._kernel.entries import Throw
 from .._std import originals as _originals

@@ -173,7 +173,15 @@ class Event(Generic[T]):
             outcome = waiter.value
             if outcome is TIMED_OUT:
                 return None
-        return _unpacked(outcome)
+            del waiter, waiters
+        error = outcome[1]
+        if error is None:
+            return outcome[0]  # type: ignore[no-any-return]
+        # The traceback keeps this frame.
+        try:
+            raise fresh(error)
+        finally:
+            del error, outcome, self
 
     async def wait_async(self, timeout: float | None = None) -> T | None:
         """Wait as a coroutine; see `wait`."""
@@ -190,7 +198,15 @@ class Event(Generic[T]):
             outcome = waiter.value
             if outcome is TIMED_OUT:
                 return None
-        return _unpacked(outcome)
+            del waiter, waiters
+        error = outcome[1]
+        if error is None:
+            return outcome[0]  # type: ignore[no-any-return]
+        # The traceback keeps this frame.
+        try:
+            raise fresh(error)
+        finally:
+            del error, outcome, self
 
     def _join(self, waiter: Waiter) -> WaitQueue | None:
         """Queue a waiter, or give it the outcome that was sent meanwhile."""
@@ -212,6 +228,9 @@ class Event(Generic[T]):
 
 def _unpacked(outcome: tuple[T | None, BaseException | None]) -> T | None:
     result, error = outcome
-    if error is not None:
+    if error is None:
+        return result
+    try:
         raise fresh(error)
-    return result
+    finally:
+        del error, outcome

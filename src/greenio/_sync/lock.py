@@ -1,4 +1,4 @@
-"""Locks: `Lock`, `RLock` and `Condition`."""
+"""Locks: `Lock` and `RLock`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from .._kernel.waiters import (
     Waiter,
     WaitQueue,
     acquire_timeout,
-    checked_timeout,
     drop,
     hold,
     mutex,
     new_waiter,
 )
-from .._std.originals import current_task, monotonic
+from .._std.originals import current_task
+from .postponed import Postponed
 from .semaphore import Semaphore
 
-T = TypeVar("T")
+AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
+
+
+def _blocking_waiter() -> GreenWaiter | ThreadWaiter:
+    return new_waiter("acquire()")
 
 
 class Lock(Semaphore):
@@ -128,24 +132,20 @@ class RLock:
         """
         if timeout is not None or not blocking:
             timeout = acquire_timeout(blocking, timeout)
-        me = _caller()
-        try:
-            hold()
-            if self._enter(me, 1):
-                return True
-            if timeout == 0:
-                return False
-            waiter = new_waiter("acquire()")
-            waiter.value = (me, 1)
-            self._waiters.append(waiter)
-        finally:
-            drop()
-        return self._wait(waiter, me, timeout)
+        return self._acquire(1, timeout)
 
-    def _wait(
-        self, waiter: GreenWaiter | ThreadWaiter, me: object, timeout: float | None
+    def _acquire(
+        self,
+        count: int,
+        timeout: float | None,
+        new_waiter: Callable[[], GreenWaiter | ThreadWaiter] = _blocking_waiter,
+        *,
+        in_front: bool = False,
     ) -> bool:
-        """Wait, in line, to be handed the lock; return whether it came to that."""
+        me = _caller()
+        waiter = self._enter_or_queue(me, count, timeout, new_waiter, in_front=in_front)
+        if isinstance(waiter, bool):
+            return waiter
         waiting = self._waiting
         waiting[me] = waiting.get(me, 0) + 1
         try:
@@ -159,37 +159,31 @@ class RLock:
                 del waiting[me]
         return outcome is not TIMED_OUT
 
+    # A finalizer that waits for something else may interrupt whoever hands the lock over
+    # in the middle, when the next one has been woken. That one waits until it is his.
+
     def _wait_for_hand_over(
         self, waiter: GreenWaiter | ThreadWaiter, me: object
     ) -> None:
-        """Wait until whoever hands the lock over is through with that.
-
-        A finalizer that waits for something else may interrupt him in the middle, when
-        the next one has been woken.
-        """
-        error: BaseException | None = None
+        postponed = Postponed()
         while self._owner is not me:
-            try:
+            with postponed:
                 waiter.let_others_run()
-            except BaseException as exc:
-                error = exc if error is None else error
-        if error is not None:
-            with mutex:
-                self._give_back(waiter.value)
-            raise error
+        self._raise(postponed, waiter)
 
     async def _wait_for_hand_over_async(self, waiter: TaskWaiter, me: object) -> None:
-        """See `_wait_for_hand_over`."""
-        error: BaseException | None = None
+        postponed = Postponed()
         while self._owner is not me:
-            try:
+            with postponed:
                 await asyncio.sleep(0)
-            except BaseException as exc:
-                error = exc if error is None else error
-        if error is not None:
+        self._raise(postponed, waiter)
+
+    def _raise(self, postponed: Postponed, waiter: Waiter) -> None:
+        """Give the lock back, if the new owner is not to use it."""
+        if postponed.error is not None:
             with mutex:
                 self._give_back(waiter.value)
-            raise error
+            postponed.raise_if_any()
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """Take the lock as a coroutine; see `acquire`."""
@@ -199,14 +193,9 @@ class RLock:
 
     async def _acquire_async(self, count: int, timeout: float | None) -> bool:
         me = _caller()
-        with mutex:
-            if self._enter(me, count):
-                return True
-            if timeout == 0:
-                return False
-            waiter = TaskWaiter()
-            waiter.value = (me, count)
-            self._waiters.append(waiter)
+        waiter = self._enter_or_queue(me, count, timeout, TaskWaiter)
+        if isinstance(waiter, bool):
+            return waiter
         outcome = await self._waiters.wait_async(waiter, timeout, self._give_back)
         if outcome is TIMED_OUT:
             return False
@@ -238,15 +227,36 @@ class RLock:
     # change in neighbouring assignments, between which the interpreter runs nothing
     # else, and the caller owns the lock until the next one has been woken.
 
-    def _enter(self, me: object, count: int) -> bool:
-        if self._owner is me:
-            self._count += count
-            return True
-        if self._count == 0:
-            self._owner = me
-            self._count = count
-            return True
-        return False
+    def _enter_or_queue(
+        self,
+        me: object,
+        count: int,
+        timeout: float | None,
+        new_waiter: Callable[[], AnyWaiter],
+        *,
+        in_front: bool = False,
+    ) -> AnyWaiter | bool:
+        """Take the lock if that needs no waiting, or queue a waiter for it."""
+        try:
+            hold()
+            if self._owner is me:
+                self._count += count
+                return True
+            if self._count == 0:
+                self._owner = me
+                self._count = count
+                return True
+            if timeout == 0:
+                return False
+            waiter = new_waiter()
+            waiter.value = (me, count)
+            if in_front:
+                self._waiters.appendleft(waiter)
+            else:
+                self._waiters.append(waiter)
+            return waiter
+        finally:
+            drop()
 
     def _hand_over(self) -> None:
         waiters = self._waiters
@@ -255,16 +265,23 @@ class RLock:
             turn = waiter.value
             if waiter.wake(turn):
                 self._owner, self._count = turn
+                self._handed_to(waiter)
                 if self._waiting.get(self._owner, 0) > 1:
                     self._take_along()
                 return
         self._owner = None
         self._count = 0
 
+    def _handed_to(self, waiter: Waiter) -> None:
+        """For subclasses that note who has it now; the mutex is held."""
+
     def _take_along(self) -> None:
         """Let the new owner in wherever else he waits: he holds the lock already."""
         waiters = self._waiters
         for waiter in list(waiters):
+            if waiter.done:
+                # It has left, and there is only its place yet.
+                continue
             turn = waiter.value
             if turn[0] is self._owner and waiter.wake(turn):
                 self._count += turn[1]
@@ -315,14 +332,7 @@ class RLock:
             return count
 
     def _acquire_restore(self, saved: Any) -> None:
-        me = _caller()
-        with mutex:
-            if self._enter(me, saved):
-                return
-            waiter = new_waiter("acquire()")
-            waiter.value = (me, saved)
-            self._waiters.append(waiter)
-        self._wait(waiter, me, None)
+        self._acquire(saved, None)
 
     async def _acquire_restore_async(self, saved: Any) -> None:
         await self._acquire_async(saved, None)
@@ -332,198 +342,6 @@ class RLock:
         self._count = 0
         self._waiters = WaitQueue()
         self._waiting = {}
-
-
-@dataclass(frozen=True)
-class ConditionStatistics:
-    """What `Condition.statistics` returns.
-
-    Attributes:
-        waiting: How many wait to be notified.
-        locked: Whether anybody holds the lock.
-    """
-
-    waiting: int
-    locked: bool
-
-
-class Condition:
-    """Wait under a lock until somebody says that something has changed.
-
-    As `threading.Condition`. Coroutines use ``async with condition`` and the methods
-    whose names end in ``_async``.
-
-    Args:
-        lock: A `Lock` or an `RLock`; a new RLock by default.
-    """
-
-    def __init__(self, lock: Lock | RLock | None = None) -> None:
-        self._lock: Lock | RLock = RLock() if lock is None else lock
-        self._waiters = WaitQueue()
-        self.acquire = self._lock.acquire
-        self.acquire_async = self._lock.acquire_async
-        self.release = self._lock.release
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._lock!r} {self._waiters.waiting} waiting>"
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
-
-    def __aenter__(self) -> Awaitable[bool]:
-        return self._lock.acquire_async()
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._lock.release()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Release the lock, wait to be notified, and take the lock again.
-
-        Args:
-            timeout: Seconds; None waits for as long as it takes. The lock is taken
-                again in any case, however long that takes.
-
-        Returns:
-            False if the time was up first.
-
-        Raises:
-            RuntimeError: The caller does not hold the lock.
-            ValueError: `timeout` is negative.
-            BlockingInLoopError: Called in the loop greenlet; use `wait_async` there.
-        """
-        checked_timeout(timeout, "Condition.wait()")
-        self._check_owned("wait on")
-        waiter = new_waiter("Condition.wait()")
-        with mutex:
-            self._waiters.append(waiter)
-        saved = self._lock._release_save()
-        try:
-            outcome = self._waiters.wait(waiter, timeout, self._pass_on)
-        finally:
-            self._reacquire(saved)
-        return outcome is not TIMED_OUT
-
-    def _reacquire(self, saved: Any) -> None:
-        interrupted = None
-        while True:
-            try:
-                self._lock._acquire_restore(saved)
-                break
-            except BaseException as exc:
-                # Leaving the `with` block without the lock would break more.
-                interrupted = exc
-        if interrupted is not None:
-            try:
-                raise interrupted
-            finally:
-                del interrupted
-
-    async def wait_async(self, timeout: float | None = None) -> bool:
-        """Wait as a coroutine; see `wait`."""
-        checked_timeout(timeout, "Condition.wait_async()")
-        self._check_owned("wait on")
-        waiter = TaskWaiter()
-        with mutex:
-            self._waiters.append(waiter)
-        saved = self._lock._release_save()
-        try:
-            outcome = await self._waiters.wait_async(waiter, timeout, self._pass_on)
-        finally:
-            await self._reacquire_async(saved)
-        return outcome is not TIMED_OUT
-
-    async def _reacquire_async(self, saved: Any) -> None:
-        interrupted = None
-        while True:
-            try:
-                await self._lock._acquire_restore_async(saved)
-                break
-            except asyncio.CancelledError as exc:
-                interrupted = exc
-        if interrupted is not None:
-            try:
-                raise interrupted
-            finally:
-                del interrupted
-
-    def wait_for(
-        self, predicate: Callable[[], T], timeout: float | None = None
-    ) -> T | None:
-        """Wait until a predicate is true, looking again after every notification.
-
-        Args:
-            predicate: Called with the lock held.
-            timeout: Seconds in total; None waits for as long as it takes.
-
-        Returns:
-            What the predicate returned last.
-        """
-        checked_timeout(timeout, "Condition.wait_for()")
-        deadline = None if timeout is None else monotonic() + timeout
-        result = predicate()
-        while not result:
-            if deadline is not None:
-                timeout = deadline - monotonic()
-                if timeout <= 0:
-                    break
-            self.wait(timeout)
-            result = predicate()
-        return result
-
-    async def wait_for_async(
-        self, predicate: Callable[[], T], timeout: float | None = None
-    ) -> T | None:
-        """Wait as a coroutine until a predicate is true; see `wait_for`."""
-        checked_timeout(timeout, "Condition.wait_for_async()")
-        deadline = None if timeout is None else monotonic() + timeout
-        result = predicate()
-        while not result:
-            if deadline is not None:
-                timeout = deadline - monotonic()
-                if timeout <= 0:
-                    break
-            await self.wait_async(timeout)
-            result = predicate()
-        return result
-
-    def notify(self, n: int = 1) -> None:
-        """Wake those who have waited longest; they go on when they have the lock.
-
-        Args:
-            n: How many.
-
-        Raises:
-            RuntimeError: The caller does not hold the lock.
-        """
-        self._check_owned("notify")
-        with mutex:
-            for _ in range(n):
-                if not self._waiters.wake_one():
-                    break
-
-    def notify_all(self) -> None:
-        """Wake everybody who waits."""
-        self._check_owned("notify")
-        with mutex:
-            self._waiters.wake_all()
-
-    def statistics(self) -> ConditionStatistics:
-        """Return numbers about the current state."""
-        with mutex:
-            return ConditionStatistics(self._waiters.waiting, self._lock.locked())
-
-    def _pass_on(self, _value: object) -> None:
-        self._waiters.wake_one()
-
-    def _check_owned(self, verb: str) -> None:
-        if not self._lock._is_owned():
-            raise RuntimeError(
-                f"cannot {verb} a condition without holding its lock; do it inside "
-                "`with condition:`"
-            )
 
 
 def _caller() -> object:

@@ -229,7 +229,7 @@ class LightQueue(Generic[T]):
         try:
             hold()
             if not self._getters:
-                # What `_offer` mostly comes to, written out.
+                # What `_offer` mostly comes to, written out: a sixth of put and get.
                 maxsize = self.maxsize
                 if maxsize is None or len(self.queue) < maxsize:
                     self._put(item)
@@ -303,7 +303,7 @@ class LightQueue(Generic[T]):
         try:
             hold()
             if self.queue and not self._putters:
-                # What `_take` mostly comes to, written out.
+                # What `_take` mostly comes to, written out, as in `put`.
                 return self._get()
             item = self._take()
             if item is not _NOTHING:

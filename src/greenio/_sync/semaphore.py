@@ -6,12 +6,16 @@ longest, and nobody who comes later can snatch it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .._kernel.waiters import (
     TIMED_OUT,
+    GreenWaiter,
     TaskWaiter,
+    ThreadWaiter,
+    Waiter,
     WaitQueue,
     acquire_timeout,
     drop,
@@ -19,6 +23,8 @@ from .._kernel.waiters import (
     mutex,
     new_waiter,
 )
+
+AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
 
 
 @dataclass(frozen=True)
@@ -260,14 +266,9 @@ class CappedSemaphore:
         """Take a permit; see `Semaphore.acquire`."""
         if timeout is not None or not blocking:
             timeout = acquire_timeout(blocking, timeout)
-        with mutex:
-            if self.counter > 0:
-                self._take()
-                return True
-            if timeout == 0:
-                return False
-            waiter = new_waiter("acquire()")
-            self._acquiring.append(waiter)
+        waiter = self._acquire_or_queue(timeout, _acquirer)
+        if isinstance(waiter, bool):
+            return waiter
         outcome = self._acquiring.wait(waiter, timeout, self._untake)
         return outcome is not TIMED_OUT
 
@@ -275,16 +276,24 @@ class CappedSemaphore:
         """Take a permit as a coroutine; see `Semaphore.acquire`."""
         if timeout is not None:
             timeout = acquire_timeout(True, timeout)
+        waiter = self._acquire_or_queue(timeout, TaskWaiter)
+        if isinstance(waiter, bool):
+            return waiter
+        outcome = await self._acquiring.wait_async(waiter, timeout, self._untake)
+        return outcome is not TIMED_OUT
+
+    def _acquire_or_queue(
+        self, timeout: float | None, new_waiter: Callable[[], AnyWaiter]
+    ) -> AnyWaiter | bool:
         with mutex:
             if self.counter > 0:
                 self._take()
                 return True
             if timeout == 0:
                 return False
-            waiter = TaskWaiter()
+            waiter = new_waiter()
             self._acquiring.append(waiter)
-        outcome = await self._acquiring.wait_async(waiter, timeout, self._untake)
-        return outcome is not TIMED_OUT
+            return waiter
 
     def release(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Give a permit back, waiting while `limit` of them are free.
@@ -303,14 +312,9 @@ class CappedSemaphore:
         """
         if timeout is not None or not blocking:
             timeout = acquire_timeout(blocking, timeout)
-        with mutex:
-            if self.counter < self.limit:
-                self._untake(None)
-                return True
-            if timeout == 0:
-                return False
-            waiter = new_waiter("release()")
-            self._releasing.append(waiter)
+        waiter = self._release_or_queue(timeout, _releaser)
+        if isinstance(waiter, bool):
+            return waiter
         outcome = self._releasing.wait(waiter, timeout, self._unrelease)
         return outcome is not TIMED_OUT
 
@@ -318,16 +322,24 @@ class CappedSemaphore:
         """Give a permit back as a coroutine; see `release`."""
         if timeout is not None:
             timeout = acquire_timeout(True, timeout)
+        waiter = self._release_or_queue(timeout, TaskWaiter)
+        if isinstance(waiter, bool):
+            return waiter
+        outcome = await self._releasing.wait_async(waiter, timeout, self._unrelease)
+        return outcome is not TIMED_OUT
+
+    def _release_or_queue(
+        self, timeout: float | None, new_waiter: Callable[[], AnyWaiter]
+    ) -> AnyWaiter | bool:
         with mutex:
             if self.counter < self.limit:
                 self._untake(None)
                 return True
             if timeout == 0:
                 return False
-            waiter = TaskWaiter()
+            waiter = new_waiter()
             self._releasing.append(waiter)
-        outcome = await self._releasing.wait_async(waiter, timeout, self._unrelease)
-        return outcome is not TIMED_OUT
+            return waiter
 
     def _take(self) -> None:
         """Take a free permit; whoever waits to release one gets its place."""
@@ -367,6 +379,14 @@ class CappedSemaphore:
                 self._acquiring.waiting,
                 self._releasing.waiting,
             )
+
+
+def _acquirer() -> GreenWaiter | ThreadWaiter:
+    return new_waiter("acquire()")
+
+
+def _releaser() -> GreenWaiter | ThreadWaiter:
+    return new_waiter("release()")
 
 
 def _checked_count(value: int, what: str) -> int:

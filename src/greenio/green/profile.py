@@ -8,6 +8,7 @@ greenlet. What a green thread does while another waits is no time of the other's
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,7 +18,10 @@ from greenlet import getcurrent, greenlet
 from .._patch.modules import complete as _complete
 from .._patch.modules import standard as _standard
 
-_plain: Any = _standard("profile").Profile
+with warnings.catch_warnings():
+    # Deprecated since Python 3.15: for whoever imports it by its own name.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    _plain: Any = _standard("profile").Profile
 
 if TYPE_CHECKING:
     from profile import *

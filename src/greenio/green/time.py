@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._greenthread.greenthread import sleep as _sleep
+from .._greenthread.sleeping import sleep as _sleep
 from .._patch.modules import complete as _complete
 
 if TYPE_CHECKING:

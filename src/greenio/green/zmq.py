@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib import import_module as _import_module
 from typing import Any
 
-from .._greenthread.greenthread import spawn as _spawn
+from .._greenthread.spawning import spawn as _spawn
 from .._kernel.current import get_hub as _get_hub
 from .._kernel.current import hub_to_park_in as _hub_to_park_in
 from .._patch.modules import complete as _complete

@@ -1,33 +1,26 @@
-"""Green threads: starting, waiting for and ending them."""
+"""Green threads: what they are, waiting for them and ending them."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._kernel.current import get_hub, hub_to_park_in
+from .._kernel.current import get_hub
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from, fresh
+from .._kernel.reraise import exception_from, forget_own_locals
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
-from .._std.errors import BlockingInLoopError, HubClosedError
+from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
-from .._std.originals import get_ident, time_sleep
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from .._std.originals import get_ident
 
 _init_greenlet = greenlet.__init__
-
-# Passed by the timer that ends a sleep, so that no other resume is taken for it.
-_TIME_IS_UP = object()
 
 
 class GreenThread(greenlet):
@@ -45,6 +38,7 @@ class GreenThread(greenlet):
         "_result",
         "_state",
         "_timer",
+        "_traceback",
         "_unretrieved",
         "_watchers",
         "fire_and_forget",
@@ -97,10 +91,17 @@ class GreenThread(greenlet):
             # The last reference has gone, and GreenletExit comes from the interpreter
             # taking it apart: nobody waits.
             return
-        # The user's traceback begins with the user's function.
-        traceback = error.__traceback__
-        if traceback is not None and traceback.tb_next is not None:
-            error.__traceback__ = traceback.tb_next
+        if type(error) in _KILLED:
+            # Nobody asks where, and its frames would stay as long as this thread does.
+            error.__traceback__ = None
+        else:
+            # The user's traceback begins with the user's function.
+            traceback = error.__traceback__
+            if traceback is not None and traceback.tb_next is not None:
+                error.__traceback__ = traceback = traceback.tb_next
+            forget_own_locals(traceback)
+            self._traceback = traceback
+            del traceback
         self._end(_FAILED, None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
@@ -184,7 +185,14 @@ class GreenThread(greenlet):
         """
         if self._state is PENDING:
             self.wait_end()
-        return self.outcome()
+        error = self.failure()
+        if error is None:
+            return self._result
+        # The traceback is kept by the error, and this frame by the traceback.
+        try:
+            raise error
+        finally:
+            del error, self
 
     def wait_end(self) -> None:
         """Wait until the green thread ends, however it does; see `wait`."""
@@ -262,13 +270,22 @@ class GreenThread(greenlet):
         error = self.failure()
         if error is None:
             return self._result
-        raise error
+        try:
+            raise error
+        finally:
+            del error, self
 
     def outcome_async(self) -> Any:
         """Return or raise what awaiting it does; like `outcome`."""
         if isinstance(self._error, GreenletExit):
             raise asyncio.CancelledError(f"{self!r} was killed")
-        return self.outcome()
+        error = self.failure()
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error, self
 
     def failure(self) -> BaseException | None:
         """Return what a green thread that has ended failed with; it is not reported."""
@@ -278,9 +295,11 @@ class GreenThread(greenlet):
         unretrieved = getattr(self, "_unretrieved", None)
         if unretrieved is not None:
             unretrieved.retrieved()
+        if type(error) in _KILLED:
+            return type(error)(*error.args)
         # Each raise starts from the traceback that the failure had, or the shared
         # exception would grow with every waiter.
-        return fresh(error)
+        return error.with_traceback(getattr(self, "_traceback", None))
 
     def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
@@ -335,6 +354,8 @@ class GreenThread(greenlet):
 PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
+# Ends that are no failures; each raise may be of an instance of its own.
+_KILLED = (GreenletExit, asyncio.CancelledError)
 _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
@@ -378,10 +399,10 @@ class _Unretrieved:
     def __init__(self, hub: Hub, name: str, error: BaseException) -> None:
         self._hub: Hub | None = hub
         self._name = name
-        self._error = error
+        self._error: BaseException | None = error
 
     def retrieved(self) -> None:
-        self._hub = None
+        self._hub = self._error = None
 
     def __del__(self) -> None:
         hub = self._hub
@@ -394,205 +415,6 @@ class _Unretrieved:
 
 def _name(func: Any) -> str:
     return getattr(func, "__qualname__", None) or repr(func)
-
-
-def check_callable(func: Any, what: str) -> None:
-    """Raise TypeError, saying what would have worked, unless `func` can be called."""
-    if not callable(func):
-        hint = ""
-        if asyncio.iscoroutine(func):
-            func.close()
-            hint = (
-                "; a coroutine is started with asyncio.create_task(), or waited for "
-                "with greenio.await_() in a green thread"
-            )
-        raise TypeError(
-            f"{what} takes a function and its arguments, as in {what}(func, arg), "
-            f"not {func!r}{hint}"
-        )
-
-
-def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
-    """Run a function in a green thread of its own.
-
-    It starts when the caller next waits or yields, in a copy of the caller's
-    `contextvars` context.
-
-    Args:
-        func: The function.
-        *args: Its positional arguments.
-        **kwargs: Its keyword arguments.
-
-    Returns:
-        The green thread: `wait()` or ``await`` it for the result.
-
-    Raises:
-        TypeError: `func` cannot be called.
-        HubClosedError: The caller's loop is closed.
-    """
-    if not callable(func):
-        check_callable(func, "spawn")
-    try:
-        hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
-    except AttributeError:
-        hub = get_hub()
-    thread = GreenThread(hub, func, args, kwargs)
-    # Hub.wake, written out.
-    ready = hub.ready
-    if not ready:
-        if hub.handoffs:
-            hub.handoffs -= 1
-            hub.batch.append(thread)
-            return thread
-        hub.schedule_drain()
-    ready.append(thread)
-    return thread
-
-
-def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
-    """Run a function in a green thread whose result nobody needs.
-
-    Like `spawn`, but a failure goes to the loop's exception handler at once.
-
-    Raises:
-        TypeError: `func` cannot be called.
-    """
-    thread = spawn(func, *args, **kwargs)
-    thread.fire_and_forget = True
-    return thread
-
-
-def _spawn_after(
-    seconds: float,
-    what: str,
-    local: bool,
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> GreenThread:
-    check_callable(func, what)
-    check_seconds(seconds, what)
-    hub = get_hub()
-    thread = GreenThread(hub, func, args, kwargs)
-    spawner = getcurrent() if local else None
-    thread._timer = Timer(hub, seconds, thread._start_later, (spawner,))
-    return thread
-
-
-def spawn_after(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> GreenThread:
-    """Run a function in a green thread that starts after some seconds.
-
-    Returns:
-        The green thread; `cancel()` it to call the start off.
-
-    Raises:
-        TypeError: `func` cannot be called, or `seconds` is not a number.
-        ValueError: `seconds` is negative.
-    """
-    return _spawn_after(seconds, "spawn_after", False, func, args, kwargs)
-
-
-def spawn_after_local(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> GreenThread:
-    """Like `spawn_after`, but called off if the caller has ended by then.
-
-    Raises:
-        TypeError: `func` cannot be called, or `seconds` is not a number.
-        ValueError: `seconds` is negative.
-    """
-    return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
-
-
-def check_seconds(seconds: Any, what: str) -> None:
-    """Raise, saying what would have worked, unless `seconds` is a number >= 0."""
-    try:
-        good = seconds >= 0
-    except TypeError:
-        raise TypeError(
-            f"{what}() takes a number of seconds, not {seconds!r}"
-        ) from None
-    if not good:
-        raise ValueError(
-            f"{what}() takes 0 seconds (let the others run) or more, not {seconds!r}"
-        )
-
-
-def sleep(seconds: float = 0) -> None:
-    """Let the others run, and go on after some seconds.
-
-    Args:
-        seconds: How long; 0 yields for one turn of the loop.
-
-    Raises:
-        TypeError: `seconds` is not a number.
-        ValueError: `seconds` is negative.
-        BlockingInLoopError: Called in the loop greenlet with more than 0 seconds; a
-            coroutine uses ``await asyncio.sleep(seconds)``.
-    """
-    current = getcurrent()
-    try:
-        hub: Hub = current._hub  # type: ignore[attr-defined]
-    except AttributeError:
-        here = _hub_to_sleep_in(seconds)
-        if here is None:
-            return
-        hub = here
-    if seconds == 0:
-        # Hub.wake and Hub.park, written out: this is the hottest path there is.
-        ready = hub.ready
-        batch = hub.batch
-        if ready or batch or hub.lone:
-            if not ready:
-                hub.lone = False
-                hub.schedule_drain()
-            ready.append(current)
-            if batch:
-                successor = batch.popleft()
-                if successor:
-                    successor.switch()
-                    return
-                batch.appendleft(successor)
-            hub.loop_switch()
-            return
-        # Nobody else is ready: a turn of the loop without the run queue is enough.
-        hub.lone = True
-        try:
-            hub.loop_call_soon(current.switch, context=hub.context)
-            hub.loop_switch()
-        finally:
-            hub.lone = False
-        return
-    check_seconds(seconds, "sleep")
-    hub.timers += 1
-    timer = None
-    if seconds != math.inf:
-        timer = hub.call_later(seconds, current.switch, _TIME_IS_UP)
-    try:
-        while hub.park() is not _TIME_IS_UP:
-            pass
-    except BaseException:
-        if timer is not None:
-            timer.cancel()
-        raise
-    finally:
-        hub.timers -= 1
-
-
-def _hub_to_sleep_in(seconds: float) -> Hub | None:
-    """The hub for a caller that is not a green thread; None if it has slept."""
-    check_seconds(seconds, "sleep")
-    try:
-        hub = None if is_exiting() else hub_to_park_in(f"sleep({seconds!r})")
-    except BlockingInLoopError:
-        if seconds == 0:
-            return None
-        raise
-    if hub is None:
-        time_sleep(seconds)
-    return hub
 
 
 def kill(g: greenlet, *throw_args: Any) -> None:
@@ -629,45 +451,3 @@ def cancel(g: greenlet, *throw_args: Any) -> None:
     """Kill a green thread that has not started yet; leave a running one alone."""
     if not g and not g.dead:
         kill(g, *throw_args)
-
-
-def exc_after(seconds: float, *throw_args: Any) -> Timer:
-    """Raise an exception in the current green thread after some seconds.
-
-    eventlet's old form of `Timeout`, which is the better one.
-
-    Returns:
-        A timer; `cancel()` it when the exception is not wanted any more.
-    """
-    check_seconds(seconds, "exc_after")
-    current = getcurrent()
-    return Timer(
-        get_hub(), seconds, throw_into, (current, throw_args), local_to=current
-    )
-
-
-def call_after_global(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Timer:
-    """Run a function in a new green thread after some seconds.
-
-    Returns:
-        A timer with `cancel()`.
-    """
-    check_callable(func, "call_after_global")
-    check_seconds(seconds, "call_after_global")
-    return Timer(get_hub(), seconds, spawn_n, (func, *args), kwargs)
-
-
-def call_after_local(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Timer:
-    """Like `call_after_global`, but dropped if the caller has ended by then.
-
-    Returns:
-        A timer with `cancel()`.
-    """
-    check_callable(func, "call_after_local")
-    check_seconds(seconds, "call_after_local")
-    hub = get_hub()
-    return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())

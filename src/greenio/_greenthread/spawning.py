@@ -1,0 +1,143 @@
+"""Starting green threads, now or later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._kernel.current import get_hub
+from .._kernel.entries import throw_into
+from .._kernel.hub import Hub
+from .._kernel.timers import Timer
+from .arguments import check_callable, check_seconds
+from .thread import GreenThread
+
+
+def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    """Run a function in a green thread of its own.
+
+    It starts when the caller next waits or yields, in a copy of the caller's
+    `contextvars` context.
+
+    Args:
+        func: The function.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        The green thread: `wait()` or ``await`` it for the result.
+
+    Raises:
+        TypeError: `func` cannot be called.
+        HubClosedError: The caller's loop is closed.
+    """
+    if not callable(func):
+        check_callable(func, "spawn")
+    try:
+        hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
+    except AttributeError:
+        hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    hub.wake(thread)
+    return thread
+
+
+def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    """Run a function in a green thread whose result nobody needs.
+
+    Like `spawn`, but a failure goes to the loop's exception handler at once.
+
+    Raises:
+        TypeError: `func` cannot be called.
+    """
+    thread = spawn(func, *args, **kwargs)
+    thread.fire_and_forget = True
+    return thread
+
+
+def _spawn_after(
+    seconds: float,
+    what: str,
+    local: bool,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> GreenThread:
+    check_callable(func, what)
+    check_seconds(seconds, what)
+    hub = get_hub()
+    thread = GreenThread(hub, func, args, kwargs)
+    spawner = getcurrent() if local else None
+    thread._timer = Timer(hub, seconds, thread._start_later, (spawner,))
+    return thread
+
+
+def spawn_after(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> GreenThread:
+    """Run a function in a green thread that starts after some seconds.
+
+    Returns:
+        The green thread; `cancel()` it to call the start off.
+
+    Raises:
+        TypeError: `func` cannot be called, or `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+    return _spawn_after(seconds, "spawn_after", False, func, args, kwargs)
+
+
+def spawn_after_local(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> GreenThread:
+    """Like `spawn_after`, but called off if the caller has ended by then.
+
+    Raises:
+        TypeError: `func` cannot be called, or `seconds` is not a number.
+        ValueError: `seconds` is negative.
+    """
+    return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
+
+
+def exc_after(seconds: float, *throw_args: Any) -> Timer:
+    """Raise an exception in the current green thread after some seconds.
+
+    eventlet's old form of `Timeout`, which is the better one.
+
+    Returns:
+        A timer; `cancel()` it when the exception is not wanted any more.
+    """
+    check_seconds(seconds, "exc_after")
+    current = getcurrent()
+    return Timer(
+        get_hub(), seconds, throw_into, (current, throw_args), local_to=current
+    )
+
+
+def call_after_global(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Timer:
+    """Run a function in a new green thread after some seconds.
+
+    Returns:
+        A timer with `cancel()`.
+    """
+    check_callable(func, "call_after_global")
+    check_seconds(seconds, "call_after_global")
+    return Timer(get_hub(), seconds, spawn_n, (func, *args), kwargs)
+
+
+def call_after_local(
+    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Timer:
+    """Like `call_after_global`, but dropped if the caller has ended by then.
+
+    Returns:
+        A timer with `cancel()`.
+    """
+    check_callable(func, "call_after_local")
+    check_seconds(seconds, "call_after_local")
+    hub = get_hub()
+    return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())
