@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from importlib.metadata import version as _version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "greenio"
 author = "the greenio authors"
@@ -20,6 +23,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    # In this folder.
+    "_rooms",
 ]
 exclude_patterns = ["_build"]
 
