@@ -20,6 +20,7 @@ import greenio
 from _sockets import in_thread, reset, until_parked, waiting
 from _support import settle, until
 from greenio import StopServe, convenience, hubs
+from greenio._net import constants, serving
 from greenio._net.socket import GreenSocket
 from greenio._net.ssl import GreenSSLSocket
 from greenio.convenience import (
@@ -134,7 +135,7 @@ def test_sharing_any_port(hub_name):
 
 
 def test_sharing_is_not_to_be_had(hub_name, monkeypatch):
-    monkeypatch.setattr(convenience._socket, "SO_REUSEPORT", -1)
+    monkeypatch.setattr(constants, "SO_REUSEPORT", -1)
     with (
         pytest.warns(ReusePortUnavailableWarning) as caught,
         listen(("127.0.0.1", free_port()), reuse_port=True),
@@ -416,7 +417,7 @@ def test_accepting_fails_for_a_while(server, monkeypatch):
         return accept(self)
 
     monkeypatch.setattr(GreenSocket, "accept", flaky)
-    monkeypatch.setattr(convenience, "sleep", slept.append)
+    monkeypatch.setattr(serving, "sleep", slept.append)
     thread = greenio.spawn(serve, server, echo)
     assert ask(server, b"x") == b"x"
     assert len(reported) == len(slept) == 1

@@ -212,3 +212,30 @@ def test_proxy_of_a_module(hub_name):
     import math
 
     assert tpool.Proxy(math).sqrt(16) == 4
+
+
+def test_settings_are_assigned_to_the_public_module(monkeypatch, capsys):
+    assert {"QUIET", "KILL_TIMEOUT", "execute"} <= set(dir(tpool))
+    monkeypatch.setattr(tpool, "QUIET", True)
+    monkeypatch.setattr(tpool, "_nthreads", 1)
+    assert tpool._nthreads == 1
+    greenio.debug.tpool_exceptions(True)
+    assert tpool.QUIET is False
+    with pytest.raises(ZeroDivisionError):
+        tpool.execute(divmod, 1, 0)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    tpool.QUIET = True
+    with pytest.raises(ZeroDivisionError):
+        tpool.execute(divmod, 1, 0)
+    assert capsys.readouterr().err == ""
+    tpool.set_num_threads(tpool.DEFAULT_SIZE)
+    assert tpool._nthreads == tpool.DEFAULT_SIZE
+
+
+def test_proxy_call(hub_name):
+    ident = threading.get_ident()
+    things = tpool.Proxy(_Thing())
+    assert tpool.proxy_call((), threading.get_ident) != ident
+    assert tpool.proxy_call((), threading.get_ident, nonblocking=True) == ident
+    assert tpool.proxy_call((), type, things) is _Thing
+    assert isinstance(tpool.proxy_call((_Thing,), _Thing), tpool.Proxy)

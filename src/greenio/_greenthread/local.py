@@ -159,3 +159,8 @@ def _read_only(self: local) -> AttributeError:
     return AttributeError(
         f"{type(self).__name__!r} object attribute '__dict__' is read-only"
     )
+
+
+def get_ident() -> int:
+    """Return a number that tells the running green threads of this process apart."""
+    return id(getcurrent())

@@ -1,0 +1,266 @@
+"""Servers and clients in a line: `listen`, `serve`, `connect`, `wrap_ssl`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._greenthread.arguments import check_callable
+from .._greenthread.pool import GreenPool
+from .._greenthread.sleeping import sleep
+from .._greenthread.thread import kill
+from .._kernel.current import get_hub
+from . import constants as _socket
+from .socket import GreenSocket
+from .ssl import GreenSSLSocket, wrap_socket
+
+
+class ReuseRandomPortWarning(Warning):
+    """``reuse_port`` was asked for together with port 0, which never reuses one."""
+
+
+class ReusePortUnavailableWarning(Warning):
+    """``reuse_port`` was asked for where the system cannot do it."""
+
+
+def connect(addr: Any, family: int = _socket.AF_INET, bind: Any = None) -> GreenSocket:
+    """Connect to a server.
+
+    Args:
+        addr: Its address: ``(host, port)``, or a path with ``AF_UNIX``.
+        family: The address family.
+        bind: A local address to connect from.
+
+    Returns:
+        A connected green socket.
+
+    Raises:
+        OSError: The connection failed.
+    """
+    sock = GreenSocket(family, _socket.SOCK_STREAM)
+    try:
+        if bind is not None:
+            sock.bind(bind)
+        sock.connect(addr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def listen(
+    addr: Any,
+    family: int = _socket.AF_INET,
+    backlog: int = 50,
+    reuse_addr: bool = True,
+    reuse_port: bool | None = None,
+) -> GreenSocket:
+    """Listen for connections.
+
+    Args:
+        addr: The address: ``(host, port)``, port 0 for any free one, or a path with
+            ``AF_UNIX``, where a socket that nobody listens on any more is replaced.
+        family: The address family.
+        backlog: How many connections may wait to be accepted.
+        reuse_addr: Whether an address that was in use a moment ago may be used.
+        reuse_port: Whether several sockets, of several processes too, may listen on the
+            port, each getting a share of the connections. None, as in eventlet, is True
+            for a port that is named, where the system can do it.
+
+    Returns:
+        A listening green socket.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    sock = GreenSocket(family, _socket.SOCK_STREAM)
+    try:
+        if family == _socket.AF_UNIX:
+            _remove_stale(addr)
+        else:
+            if reuse_addr and sys.platform[:3] != "win":
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if reuse_port or (reuse_port is None and addr[1] != 0):
+                _reuse_port(sock, addr, asked=bool(reuse_port))
+        sock.bind(addr)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _reuse_port(sock: GreenSocket, addr: Any, *, asked: bool) -> None:
+    if asked and addr[1] == 0:
+        warnings.warn(
+            "reuse_port with port 0: each call of listen() gets a port of its own; "
+            "name the port that is to be shared",
+            ReuseRandomPortWarning,
+            stacklevel=3,
+        )
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
+    except OSError:
+        if asked:
+            warnings.warn(
+                "reuse_port is not to be had on this system; only one process can "
+                "listen on the port",
+                ReusePortUnavailableWarning,
+                stacklevel=3,
+            )
+
+
+def _remove_stale(path: Any) -> None:
+    """Remove a socket that nobody listens on any more."""
+    name = os.fsdecode(path)
+    if name[:1] in ("", "\0"):  # not in the file system
+        return
+    file = Path(name)
+    if not file.is_socket():
+        return
+    with GreenSocket(_socket.AF_UNIX, _socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            file.unlink(missing_ok=True)
+
+
+class StopServe(Exception):
+    """Raised by a handler to make `serve` return."""
+
+
+def serve(
+    sock: GreenSocket,
+    handle: Callable[[GreenSocket, Any], Any],
+    concurrency: int = 1000,
+) -> None:
+    """Accept connections and handle each in a green thread, until a handler stops it.
+
+    A handler raises `StopServe` to make it return: it stops accepting, and returns when
+    the other handlers have finished. Any other exception of a handler is raised here;
+    handlers that run go on then. What only concerns one connection stops nothing: a
+    handler that ends with a `ConnectionError` because its peer has gone, or is killed,
+    and a TLS handshake that fails. The listening socket stays open; it is the caller's.
+
+    Args:
+        sock: A listening socket, as `listen` returns it, or `wrap_ssl` of that. With TLS
+            the handshake takes place in the connection's own green thread.
+        handle: Called with the connection, which is closed after it, and the peer's
+            address.
+        concurrency: How many connections to handle at a time; others wait to be
+            accepted.
+
+    Raises:
+        Exception: Whatever a handler raised.
+        OSError: Accepting failed; the listening socket was closed, for example.
+    """
+    check_callable(handle, "serve")
+    _Server(sock, handle, concurrency).run()
+
+
+class _Server:
+    """One call of `serve`."""
+
+    def __init__(
+        self, sock: GreenSocket, handle: Callable[[Any, Any], Any], concurrency: int
+    ) -> None:
+        self._sock = sock
+        self._handle = handle
+        self._pool = GreenPool(concurrency)
+        self._greenlet = getcurrent()
+        self._accepting = True
+
+    def run(self) -> None:
+        try:
+            while True:
+                connection, address = self._accept()
+                try:
+                    self._pool.spawn(self._serve_one, connection, address)
+                except BaseException:
+                    connection.close()
+                    raise
+        except StopServe:
+            self._accepting = False
+            self._pool.waitall()
+        finally:
+            self._accepting = False
+
+    def _accept(self) -> tuple[GreenSocket, Any]:
+        sock = self._sock
+        while True:
+            try:
+                if isinstance(sock, GreenSSLSocket):
+                    return sock.accept_plain()
+                return sock.accept()
+            except OSError as exc:
+                if exc.errno in _OUT_OF_RESOURCES:
+                    get_hub().report(
+                        f"serve() cannot accept connections for now ({exc}); it tries "
+                        "again in a second",
+                        None,
+                    )
+                elif exc.errno in _LOST_ALREADY:
+                    continue
+                else:
+                    raise
+            sleep(1)
+
+    def _serve_one(self, connection: GreenSocket, address: Any) -> None:
+        try:
+            if isinstance(self._sock, GreenSSLSocket):
+                connection = self._sock.wrap_accepted(connection)
+        except OSError:
+            # The handshake failed, and has closed the connection.
+            return
+        try:
+            self._handle(connection, address)
+        except ConnectionError:
+            pass
+        except Exception as exc:
+            if self._accepting:
+                self._accepting = False
+                kill(self._greenlet, exc)
+            elif not isinstance(exc, StopServe):
+                raise  # to be reported, like that of any green thread
+        finally:
+            connection.close()
+
+
+# What accept() answers for a connection that ended before it was accepted; on Linux,
+# any error of the network.
+_LOST_ALREADY = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EPERM",
+        "EPROTO",
+    )
+    if hasattr(errno, name)
+)
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def wrap_ssl(sock: GreenSocket, *a: Any, **kw: Any) -> Any:
+    """Make a TLS socket of a plain one.
+
+    Args:
+        sock: The socket: connected, listening, or not connected yet.
+        *a: As for `ssl.wrap_socket` of old: keyfile, certfile, server_side, ...
+        **kw: The same by name, ``server_hostname``, or ``context`` for a ready context.
+
+    Returns:
+        The TLS socket.
+    """
+    return wrap_socket(sock, *a, **kw)

@@ -1,0 +1,233 @@
+"""The pool of OS threads: a queue of calls, and threads that take them from it.
+
+The caller leaves a waiter with its call, and the thread that has made the call wakes
+it. A thread is started when a call comes and all that there are have one; threads end
+when the pool is replaced or killed. One pool per process, made at first use.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any, ParamSpec, TypeVar
+
+from .._bridge.await_ import adopt_changes
+from .._greenthread.sleeping import sleep
+from .._kernel.current import existing_hub
+from .._kernel.waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter
+from .._std.originals import (
+    SimpleQueue,
+    allocate_lock,
+    monotonic,
+    start_new_thread,
+    thread_local,
+)
+from . import settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Job:
+    """One call, on its way to a thread and back."""
+
+    __slots__ = ("_call", "_context", "_waiter", "error", "result")
+
+    def __init__(
+        self,
+        waiter: GreenWaiter | ThreadWaiter,
+        context: Context,
+        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+    ) -> None:
+        self._waiter = waiter
+        self._context = context
+        self._call = call
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        func, args, kwargs = self._call
+        try:
+            self.result = self._context.run(func, *args, **kwargs)
+        except BaseException as exc:  # noqa: BLE001 - it goes to the caller
+            if not settings.QUIET:
+                traceback.print_exc()
+            # Without this frame, which knows the job.
+            self.error = exc.with_traceback(
+                exc.__traceback__ and exc.__traceback__.tb_next
+            )
+        waiter = self._waiter
+        # What has failed in here leads to this frame all the same, by `f_back`.
+        del self, func, args, kwargs
+        with mutex:
+            if not waiter.done:
+                waiter.wake()
+
+
+class _WorkerState(thread_local):
+    is_worker = False
+
+
+_worker_state = _WorkerState()
+
+
+class _Pool:
+    """The threads, and the queue that they take jobs from."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = allocate_lock()
+        self._threads = 0
+        self._busy = 0
+
+    def submit(self, job: _Job) -> None:
+        with self._lock:
+            self._busy += 1
+            if self._busy > self._threads and self._threads < self.size:
+                self._threads += 1
+                start_new_thread(self._work, ())
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        _worker_state.is_worker = True
+        try:
+            while True:
+                job = self._jobs.get()
+                if job is None:
+                    return
+                job.run()
+                del job
+                with self._lock:
+                    self._busy -= 1
+        finally:
+            with self._lock:
+                self._threads -= 1
+
+    def stop(self, timeout: float) -> bool:
+        """End the threads when they have finished their calls.
+
+        Returns:
+            Whether all of them have ended in time.
+        """
+        with self._lock:
+            count = self._threads
+        for _ in range(count):
+            self._jobs.put(None)
+        deadline = monotonic() + timeout
+        while self._threads:
+            if monotonic() > deadline:
+                return False
+            sleep(0.002)
+        return True
+
+
+_pool: _Pool | None = None
+
+
+def _current_pool() -> _Pool:
+    global _pool  # noqa: PLW0603 - one pool per process
+    with mutex:
+        if _pool is None:
+            _pool = _Pool(settings.num_threads())
+        return _pool
+
+
+def setup() -> None:
+    """Make the pool now; without this, the first `execute` does."""
+    _current_pool()
+
+
+def execute(meth: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in an OS thread, and wait for it as a green thread.
+
+    It runs in a copy of the caller's context, and what it changes there is seen by
+    the caller afterwards. If the caller is killed meanwhile, the call goes on, and its
+    result is dropped. Within a thread of the pool, and in an OS thread without a hub,
+    the function is just called.
+
+    Args:
+        meth: The function.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        What it returned.
+
+    Raises:
+        BaseException: Whatever it raised.
+        BlockingInLoopError: Called in the loop greenlet; a coroutine uses
+            ``await asyncio.to_thread(meth, ...)``.
+    """
+    pool = _current_pool()
+    if _worker_state.is_worker and existing_hub() is None:
+        return meth(*args, **kwargs)
+    waiter = new_waiter("tpool.execute()")
+    if pool.size == 0 or isinstance(waiter, ThreadWaiter):
+        return meth(*args, **kwargs)
+    context = copy_context()
+    job = _Job(waiter, context, (meth, args, kwargs))
+    pool.submit(job)
+    try:
+        waiter.block()
+    except BaseException:
+        with mutex:
+            waiter.done = True
+        raise
+    finally:
+        del waiter
+    adopt_changes(context)
+    if job.error is not None:
+        try:
+            raise job.error
+        finally:
+            del job
+    result: T = job.result
+    return result
+
+
+def set_num_threads(nthreads: int) -> None:
+    """Choose how many threads the pool may have.
+
+    Calls that are being made are finished in the threads they run in.
+
+    Args:
+        nthreads: How many; 0 makes calls in place.
+
+    Raises:
+        ValueError: It is negative.
+    """
+    global _pool
+    if nthreads < 0:
+        raise ValueError(
+            f"set_num_threads() takes 0 (make calls in place) or more, not {nthreads!r}"
+        )
+    with mutex:
+        settings.nthreads = nthreads
+        old, _pool = _pool, None
+    if old is not None:
+        old.stop(0)
+
+
+def killall() -> None:
+    """End the pool's threads; the next `execute` starts new ones.
+
+    It waits for calls that are being made, `tpool.KILL_TIMEOUT` seconds at most; a thread
+    whose call takes longer ends when that is done.
+    """
+    global _pool
+    with mutex:
+        old, _pool = _pool, None
+    if old is not None:
+        old.stop(settings.KILL_TIMEOUT)
+
+
+def _forget_after_fork() -> None:
+    global _pool  # noqa: PLW0603 - one pool per process
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
