@@ -65,7 +65,7 @@ def test_a_cancelled_receiver_passes_its_notification_on(run_async, condition):
         with pytest.raises(asyncio.CancelledError):
             await first
 
-    run_async(main())
+    run_async(main)
 
 
 def test_a_time_limit_does_not_displace_a_kill(condition):
