@@ -111,6 +111,9 @@ class PortalHub:
             target = _Resume(target)
         self._hub.wake(target)
 
+    def schedule(self, target: Any) -> None:
+        self._hub.schedule(_Resume(target))
+
     def park(self) -> Any:
         portal: Any = getcurrent()
         return portal.park()

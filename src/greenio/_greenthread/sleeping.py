@@ -45,17 +45,18 @@ def sleep(seconds: float = 0) -> None:
     if not (ready or batch or hub.lone):
         _yield_alone(hub, current)
         return
-    if not ready:
+    if ready:
+        ready.append(current)
+    else:
         hub.lone = False
-        hub.schedule_drain()
-    ready.append(current)
+        hub.schedule(current)
     # Hub.park, written out: that saves a fifteenth of a yield among others.
     if batch:
-        successor = batch.popleft()
+        successor = batch[0]
         if successor:
+            del batch[0]
             successor.switch()
             return
-        batch.appendleft(successor)
     hub.loop_switch()
 
 

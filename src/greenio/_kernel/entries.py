@@ -101,9 +101,11 @@ class Throw:
     It is false, so only the loop greenlet runs it.
     """
 
-    __slots__ = ("_args", "_greenlet")
+    __slots__ = ("_args", "_greenlet", "pending")
 
     def __init__(self, target: greenlet, args: tuple[Any, ...]) -> None:
+        # Whether it is still to come, also if an interrupt kept it from that.
+        self.pending = True
         self._greenlet = target
         self._args = args
 
@@ -113,11 +115,16 @@ class Throw:
     def switch(self) -> None:
         target = self._greenlet
         if target:
-            args = self._args
+            error = [exception_from(self._args)]
             self._args = ()
-            error = [exception_from(args)]
-            del args
-            deliver(target, error)
+            self.pending = False
+            try:
+                deliver(target, error)
+            except BaseException:
+                if error:
+                    self._args = (error.pop(),)
+                    self.pending = True
+                raise
         elif not target.dead:
             kill_unstarted = getattr(target, "_kill_unstarted", None)
             if kill_unstarted is not None:
@@ -146,6 +153,11 @@ class DeferredCall:
 
     def __bool__(self) -> bool:
         return False
+
+    @property
+    def pending(self) -> bool:
+        """Whether the call is still to come."""
+        return self._call is not None
 
     def cancel(self) -> None:
         """Do not make the call, if it is still to come."""

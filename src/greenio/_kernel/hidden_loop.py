@@ -21,9 +21,10 @@ from asyncio import AbstractEventLoop, _get_running_loop, _set_running_loop
 from collections.abc import Callable
 from typing import Any, cast
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from .._std.originals import thread_local
+from .entries import Switchable
 from .hub import Hub
 from .run_queue import RunQueue
 
@@ -104,12 +105,27 @@ class HidingHub(RunQueue):
             _set_running_loop(None)
 
     def _run_batch(self, batch: Any) -> None:
+        target: Switchable | None = None
         try:
             while batch:
-                _set_running_loop(None)
-                batch.popleft().switch()
+                try:
+                    while batch:
+                        target = batch[0]
+                        _set_running_loop(None)
+                        del batch[0]
+                        target.switch()
+                except BaseException as exc:
+                    self._interrupted(batch, target, exc)
         finally:
             _set_running_loop(self.loop)
+
+    def _move_to(self, current: greenlet) -> None:
+        self.twin._move_to(current)
+
+    def pass_on(self, error: BaseException) -> None:
+        """Raise in the main program what came up in the loop greenlet, or here."""
+        _set_running_loop(self.loop)
+        self.twin.pass_on(error)
 
 
 def twin_of(hub: Hub) -> Hub:

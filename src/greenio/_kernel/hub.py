@@ -28,7 +28,7 @@ from greenlet import getcurrent, greenlet
 from .._std.errors import HubClosedError
 from .._std.originals import current_task, get_ident
 from .descriptors import DescriptorTable, Listener
-from .entries import Throw
+from .entries import Throw, throw_into
 from .run_queue import RunQueue
 from .signals import SignalWakeup
 
@@ -117,6 +117,9 @@ class Hub(RunQueue):
         assert main is not None
         while not self.closed:
             error: BaseException | None = None
+            for queue in (self, self.twin):
+                if queue is not None:
+                    queue.resume_interrupted()
             self._signals.arm()
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
@@ -136,6 +139,19 @@ class Hub(RunQueue):
                     main.throw(error)
                 finally:
                     del error
+
+    def pass_on(self, error: BaseException) -> None:
+        """Raise what came up in the loop greenlet in the main program.
+
+        At once, and not by way of the loop, which would first finish its turn, in which
+        the main greenlet may be resumed, and on uvloop maybe more than that. On a loop
+        that somebody else runs it is raised here, for him.
+        """
+        main = self.main
+        if main:
+            throw_into(main, (error,))
+        else:
+            raise error
 
     def disown(self) -> None:
         """In a forked child: have nobody reach the parent process's loop by this hub.
@@ -210,6 +226,7 @@ class Hub(RunQueue):
         finally:
             self._supervisor = None
             self._signals.disarm()
+            self.resume_interrupted()
             await self._end_green_threads()
 
     async def _end_green_threads(self) -> None:

@@ -44,7 +44,10 @@ from .._std.errors import BlockingInLoopError, HubClosedError
 from .._std.originals import get_ident
 from .entries import DeferredCall, Switchable
 from .loops import is_uvloop
+from .mutex import in_section, park_outside
 from .timers import Timer
+
+_dead = greenlet.dead.__get__
 
 # How many may join a batch while it is drained.
 HANDOFFS = 100
@@ -82,9 +85,12 @@ class RunQueue:
         # No yield past the run queue now: somebody does that already, or was handed
         # something, and past it they could not hand on in one drain; see `sleep`.
         self.lone = False
+        # How many there were.
+        self.drains = 0
         self.defers = is_uvloop(loop)
         self.loop_call_soon = loop.call_soon
         self._drain_callback = self._drain
+        self._drain_handle: asyncio.Handle | None = None
 
     def wake(self, target: Switchable) -> None:
         """Resume a greenlet when its turn comes. Only from the hub's own OS thread."""
@@ -94,8 +100,23 @@ class RunQueue:
                 self.handoffs -= 1
                 self.batch.append(target)
                 return
-            self.schedule_drain()
+            self.schedule(target)
+            return
         ready.append(target)
+
+    def schedule(self, target: Switchable) -> None:
+        """Resume a greenlet in the next turn; nobody is ready yet.
+
+        Raises:
+            HubClosedError: The loop is closed.
+        """
+        while True:
+            drains = self.drains
+            self.schedule_drain()
+            # Who has interrupted us and parked may have used that drain up.
+            if self.drains == drains:
+                self.ready.append(target)
+                return
 
     def wake_threadsafe(self, target: Switchable) -> bool:
         """Resume a greenlet, from any OS thread.
@@ -133,35 +154,75 @@ class RunQueue:
         try:
             if self.closed:
                 raise HubClosedError(repr(self))
-            self.loop_call_soon(self._drain_callback, context=self.context)
+            left_over = self._drain_handle
+            if left_over is not None:
+                # Two drains in one turn would leave the others behind, for ever.
+                left_over.cancel()
+            self._drain_handle = self.loop_call_soon(
+                self._drain_callback, context=self.context
+            )
         except RuntimeError:
             if self.loop.is_closed():
                 raise HubClosedError(repr(self)) from None
             raise
 
     def _drain(self) -> None:
-        current = getcurrent()
-        if current is not self.loop_greenlet:
-            self._move_to(current)
-        batch = self.ready
-        self.ready = self.batch
-        self.batch = batch
-        self.handoffs = HANDOFFS
+        left_over = True
         try:
-            self._run_batch(batch)
+            current = getcurrent()
+            if current is not self.loop_greenlet:
+                self._move_to(current)
+            # From here on one step, see `mutex`.
+            batch = self.batch
+            left_over = bool(batch)
+            if not left_over:
+                # What an interrupted drain has left over would come first.
+                self.batch = self.ready
+                self.ready = batch
+            self._drain_handle = None
+            self.drains += 1
+            self.handoffs = HANDOFFS
+            self._run_batch(self.batch)
         finally:
             self.handoffs = 0
-            if batch:
-                # KeyboardInterrupt or SystemExit is on its way through: the others
-                # keep their turn.
-                if not self.ready:
-                    self.schedule_drain()
-                self.ready.extendleft(reversed(batch))
-                batch.clear()
+            if left_over or self.batch:
+                self.schedule_drain()
 
     def _run_batch(self, batch: deque[Switchable]) -> None:
+        target: Switchable | None = None
         while batch:
-            batch.popleft().switch()
+            try:
+                while batch:
+                    target = batch[0]
+                    del batch[0]
+                    target.switch()
+            except BaseException as exc:
+                self._interrupted(batch, target, exc)
+
+    def _interrupted(
+        self,
+        batch: deque[Switchable],
+        target: Switchable | None,
+        error: BaseException,
+    ) -> None:
+        """Lose nobody to an exception, and pass it on to whom it concerns.
+
+        It is KeyboardInterrupt or SystemExit from a green thread, or what a signal
+        handler has raised here, maybe in the moment in which the target was to go on.
+        """
+        if isinstance(target, greenlet):
+            if target or not _dead(target):
+                # Resumed once too often, at worst.
+                batch.appendleft(target)
+            else:
+                # Or its function has not even begun.
+                kill_unstarted = getattr(target, "_kill_unstarted", None)
+                if kill_unstarted is not None:
+                    kill_unstarted((error,))
+        elif getattr(target, "pending", False):
+            assert target is not None
+            batch.appendleft(target)
+        self.pass_on(error)
 
     def park(self) -> Any:
         """Stop the current greenlet until somebody resumes it.
@@ -169,12 +230,14 @@ class RunQueue:
         Returns:
             What the resuming switch passed: ``()`` from the run queue.
         """
+        if in_section():
+            return park_outside(self.park)
         batch = self.batch
         if batch:
-            successor = batch.popleft()
+            successor = batch[0]
             if successor:
+                del batch[0]
                 return successor.switch()
-            batch.appendleft(successor)
         return self.loop_switch()
 
     def switch(self) -> Any:
@@ -233,6 +296,17 @@ class RunQueue:
         self.batch = deque()
         self.handoffs = 0
 
+    def resume_interrupted(self) -> None:
+        """Have those resumed who were ready when an interrupt came before a drain."""
+        if self.ready or self.batch:
+            self.schedule_drain()
+
+    # -- what the hub does for its run queues ------------------------------------
+
     def _move_to(self, current: greenlet) -> None:
         """The loop runs in another greenlet than last time."""
+        raise NotImplementedError
+
+    def pass_on(self, error: BaseException) -> None:
+        """Raise in the main program what came up in the loop greenlet, or here."""
         raise NotImplementedError

@@ -114,6 +114,11 @@ class _Due:
     def __bool__(self) -> bool:
         return False
 
+    @property
+    def pending(self) -> bool:
+        """Whether the call is still to come."""
+        return self._timer.pending
+
     def switch(self) -> None:
         timer = self._timer
         try:

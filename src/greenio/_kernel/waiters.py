@@ -11,11 +11,8 @@ Wakers may be on any OS thread; the wake then travels by `call_soon_threadsafe`.
 
 Rules:
 
-* One native re-entrant mutex guards the state of all primitives. It is held for a
-  few bytecodes and never across a switch, so under the interpreter lock it is hardly
-  ever contended. It is re-entrant because a finalizer or signal handler may run in
-  the middle and use a primitive itself; and there is only one, so that a forked child
-  has one thing to put right.
+* One mutex guards the state of all primitives; see `mutex` for what a finalizer or
+  signal handler may do in the middle of its sections.
 * Leaving a wait queue and being done are one step under the mutex. So a waiter is
   either still queued or was woken, never in between.
 * A waiter that could not be woken any more was given nothing: its value is then
@@ -32,22 +29,20 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import HubClosedError
-from .._std.originals import RLock, allocate_lock, get_ident, time_sleep
+from .._std.originals import allocate_lock, get_ident, time_sleep
 from .current import hub_to_park_in
 from .hidden_loop import running_loop
 from .hub import Hub
-
-mutex = RLock()
-# `with mutex` written out, for the hottest paths: that costs half as much. `hold` stands
-# inside the `try`, since a KeyboardInterrupt may come as soon as it has returned.
-hold = mutex.acquire
-drop = mutex.release
-
+from .mutex import drop as drop
+from .mutex import hold as hold
+from .mutex import in_section, park_outside
+from .mutex import mutex as mutex
 
 # Which process this is. Waiters of OS threads and coroutines that a forked child has from
 # its parent are nobody's.
@@ -64,7 +59,7 @@ def notice_fork() -> None:
     process = os.getpid()
     if process != _process:
         _process = process
-        mutex._at_fork_reinit()  # type: ignore[attr-defined]
+        mutex._at_fork_reinit()
 
 
 class _TimedOut:
@@ -107,41 +102,68 @@ class GreenWaiter(Waiter):
         self.done = False
 
     def wake(self, value: Any = None) -> bool:
-        self.done = True
-        self.value = value
         hub = self._hub
         if get_ident() != hub.thread_id:
-            if hub.call_threadsafe(hub.wake, self._greenlet):
-                return True
-            self.value = TIMED_OUT
-            return False
+            return self._wake_from_elsewhere(value)
         # Hub.wake, written out.
         hub.lone = True
         ready = hub.ready
-        if not ready:
-            if hub.handoffs:
-                hub.handoffs -= 1
-                hub.batch.append(self._greenlet)
-                return True
-            try:
-                hub.schedule_drain()
-            except HubClosedError:
-                self.value = TIMED_OUT
+        if ready:
+            if self.done:
                 return False
-        ready.append(self._greenlet)
+            self.done = True
+            self.value = value
+            ready.append(self._greenlet)
+            return True
+        if hub.handoffs:
+            if self.done:
+                return False
+            self.done = True
+            self.value = value
+            hub.handoffs -= 1
+            hub.batch.append(self._greenlet)
+            return True
+        try:
+            # Resumed for nothing if somebody comes between this line and the next.
+            hub.schedule(self._greenlet)
+        except HubClosedError:
+            self.done = True
+            self.value = TIMED_OUT
+            return False
+        if self.done:
+            return False
+        self.done = True
+        self.value = value
         return True
 
+    def _wake_from_elsewhere(self, value: Any) -> bool:
+        hub = self._hub
+        if self.done:
+            return False
+        self.done = True
+        self.value = value
+        sent = False
+        try:
+            sent = hub.call_threadsafe(hub.wake, self._greenlet)
+        finally:
+            # A second time, if an interrupt came before it was known.
+            if not sent and not hub.call_threadsafe(hub.wake, self._greenlet):
+                self.value = TIMED_OUT
+        return sent
+
     def block(self) -> Any:
+        if in_section():
+            return park_outside(self.block)
         hub = self._hub
         while not self.done:
             # Hub.park, written out.
             batch = hub.batch
             if batch:
-                successor = batch.popleft()
+                successor = batch[0]
                 if successor:
+                    del batch[0]
                     successor.switch()
                     continue
-                batch.appendleft(successor)
             hub.loop_switch()
         return self.value
 
@@ -182,15 +204,20 @@ class ThreadWaiter(Waiter):
         self.done = False
 
     def wake(self, value: Any = None) -> bool:
-        self.done = True
         if self._process != _process:
+            self.done = True
             self.value = TIMED_OUT
             return False
+        if self.done:
+            return False
+        self.done = True
         self.value = value
         self._lock.release()
         return True
 
     def block(self) -> Any:
+        if in_section():
+            return park_outside(self.block)
         self._lock.acquire()
         return self.value
 
@@ -199,6 +226,8 @@ class ThreadWaiter(Waiter):
         time_sleep(0)
 
     def block_for(self, queue: WaitQueue, seconds: float) -> Any:
+        if in_section():
+            return park_outside(partial(self.block_for, queue, seconds))
         if not self._lock.acquire(timeout=seconds):
             with mutex:
                 if not self.done:
@@ -226,14 +255,20 @@ class TaskWaiter(Waiter):
 
     def wake(self, value: Any = None) -> bool:
         future = self.future
-        self.done = True
+        here = running_loop() is self._loop
+        if self.done:
+            return False
         if future.done() or self._process != _process:
             # Cancelled, but its coroutine has not run yet to leave the queue; or it is
             # the parent process's.
+            self.done = True
             self.value = TIMED_OUT
             return False
+        if self.done:
+            return False
+        self.done = True
         self.value = value
-        if running_loop() is self._loop:
+        if here:
             future.set_result(None)
             return True
         try:
@@ -313,21 +348,28 @@ class WaitQueue(deque[Waiter]):
             Whether there was one.
         """
         while self:
-            waiter = self.popleft()
+            # Taken out when he has it, or an interrupt between the two would lose him.
+            waiter = self[0]
+            woken = waiter.wake(value)
+            if self and self[0] is waiter:
+                del self[0]
             if self.left:
                 self._trim()
-            if waiter.wake(value):
+            if woken:
                 return True
         return False
 
     def wake_all(self, value: Any = None) -> None:
         """Wake every waiter. The mutex is held."""
-        while self:
-            self.pop_first().wake(value)
+        while self.wake_one(value):
+            pass
 
     def discard(self, waiter: Waiter) -> None:
         """Take out a waiter that has just become done. The mutex is held."""
-        if self[0] is waiter:
+        if not self:
+            # Who was about to wake it, and has been interrupted, has it in his hands.
+            self.left = 0
+        elif self[0] is waiter:
             self.pop_first()
         elif self[-1] is waiter:
             self.pop()
@@ -338,8 +380,11 @@ class WaitQueue(deque[Waiter]):
 
     def _trim(self) -> None:
         while self and self[0].done:
-            self.popleft()
-            self.left -= 1
+            del self[0]
+            if self.left:
+                self.left -= 1
+        if not self:
+            self.left = 0
 
     def _sweep(self) -> None:
         # Turned over in place: a finalizer that wakes somebody meanwhile finds a queue
@@ -347,11 +392,13 @@ class WaitQueue(deque[Waiter]):
         for _ in range(len(self)):
             if not self:
                 return
-            waiter = self.popleft()
-            if waiter.done:
-                self.left -= 1
-            else:
+            waiter = self[0]
+            if not waiter.done:
                 self.append(waiter)
+            elif self.left:
+                self.left -= 1
+            if self and self[0] is waiter:
+                del self[0]
 
     def wait(
         self,
