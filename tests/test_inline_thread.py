@@ -144,17 +144,21 @@ def test_killed_while_its_caller_awaits_for_it(run_async, waited):
                 await_(asynchronous())
             except Told:
                 steps.append("told")
+            try:
+                await_(pause("not seen"))
+            except KeyError:
+                steps.append("told again")
             return await_(pause("went on"))
 
         task = asyncio.create_task(run_green(blocking))
         for _ in range(5):
             await asyncio.sleep(0)
         threads[0].kill(Told())
-        # A second one does not keep the first from being what the function sees.
+        # A second one waits until the first has been seen.
         await asyncio.sleep(0)
         threads[0].kill(KeyError())
         assert await task == "went on"
-        assert steps == ["cleaned up", "told"]
+        assert steps == ["cleaned up", "told", "told again"]
         if sys.version_info >= (3, 11):
             assert task.cancelling() == 0
 

@@ -1,34 +1,113 @@
-"""From green to async and back, in one loop.
+"""From green to async and back, in one loop: `await_` and `run_green`.
 
-`await_` lets a green thread wait for anything awaitable; `run_green` lets a coroutine
-wait for a blocking-style function. Both keep the caller's contextvars context (the same
-Context object, so changes are seen on both sides), and both pass cancellation on and
-wait until it is finished.
+Both keep the caller's contextvars context (the same Context object, so changes are seen
+on both sides), both pass cancellation on, and both wait until it is finished.
+
+`await_` has three kinds of callers. A portal awaits as a part of its Task. An inline
+thread (below) has its caller await for it. Any other green thread starts a Task; see
+`await_in_task`.
+
+Inline threads
+==============
+
+A function that a coroutine calls by `run_green` often ends without waiting, or only
+awaits something. Neither needs the loop:
+
+* An `InlineThread` is switched to in the caller's step, so it runs at once; parking
+  leads to the loop greenlet as ever, and that is in that step. From then on it is a
+  green thread like any other, and its caller waits until it ends.
+* What an inline thread awaits, its caller's Task awaits for it. If the caller is in
+  that step, this costs two switches; if it waits, a turn of the loop, too.
+
+Meanwhile the Task is not the current one: `asyncio.current_task()` is None in green
+threads. And the caller is to be in the loop greenlet, where parking leads; elsewhere (in
+a portal, say) the function starts from the run queue.
+
+An inline thread whose function has returned may serve another one: `greenlet_cache`.
+
+The handshake
+-------------
+
+Thread and caller share one `_Exchange`, with one `value`. Left is what the thread does
+in `delegate_await`, right what the caller does in `serve_until_done`::
+
+                  await_(thing)                the caller takes it up
+      NOTHING ───────────────────▶ ASKED ───────────────────▶ AWAITED
+       ▲ ▲ ▲                         │                         │   │
+       │ │ └─── ended from outside ──┘                  result │   │ exception
+       │ │        (`thing` is closed)                          ▼   ▼
+       │ └────────── await_() returns ────────────────── RETURNED  │
+       └──────────── await_() raises ────────────────────────── RAISED
+
+Ended from outside while AWAITED, the thread has the caller's Task cancelled, stays until
+that has come back as RETURNED or RAISED, and then goes on with what ended it. If the
+caller himself is closed meanwhile, it comes back as RAISED, with CancelledError.
+
+`caller_waiter` says where the caller is: None if he is in his step and will look at the
+exchange when the thread parks; otherwise he waits, and it wakes him.
+
+Cancellation
+------------
+
+Each one that the caller gets is raised once: in the function if it waits or will wait
+again, in the caller if it has ended by then. The result is dropped there, as asyncio
+does when a Task is cancelled in the turn in which its future is completed; a failure is
+the CancelledError's cause, and reported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import enum
 import inspect
 import sys
+from asyncio import _get_running_loop
+from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
+from contextvars import Context
 from types import CoroutineType, FunctionType
 from typing import Any, ParamSpec, TypeVar
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._greenthread.arguments import check_callable
-from .._greenthread.thread import PENDING, GreenThread, kill
-from .._kernel.current import get_hub, hub_to_park_in
+from .._greenthread.thread import PENDING, GreenThread, body, kill
+from .._kernel import current as _current
+from .._kernel.current import get_hub
+from .._kernel.entries import throw_into
 from .._kernel.hub import Hub
-from .._std.errors import BlockingInLoopError
-from .inline_thread import InlineThread, finish, start_inline
+from .._kernel.waiters import TaskWaiter
+from .._std.errors import HubClosedError
+from .await_in_task import await_green_thread, await_in_task, checked, send_again
+from .greenlet_cache import cache_of, keep
 from .portal import Portal
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_switch = greenlet.switch
+
+# Whether Tasks count their cancellations.
+_TASKS_COUNT = sys.version_info >= (3, 11)
+
+# No context that anything runs in.
+_NOWHERE = Context()
+
+
+class _Exchange(enum.Enum):
+    """What is between an inline thread and its caller; see above."""
+
+    NOTHING = "the thread asks for nothing"
+    ASKED = "`value` is what the caller is to await"
+    AWAITED = "the caller awaits it"
+    RETURNED = "`value` is its result"
+    RAISED = "`value` is its exception"
+
+
+# Looked up in a class, each would cost more than all that is done with it.
+_NOTHING, _ASKED, _AWAITED, _RETURNED, _RAISED = _Exchange
 
 
 def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
@@ -55,160 +134,25 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     """
     current: Any = getcurrent()
     kind = type(current)
-    if kind is InlineThread:
-        if type(awaitable) is CoroutineType and current.gr_context is current.context:
-            return current.delegate_await(awaitable)  # type: ignore[no-any-return]
-    elif kind is Portal:
-        if type(awaitable) is not CoroutineType:
-            if isinstance(awaitable, concurrent.futures.Future):
-                awaitable = asyncio.wrap_future(awaitable)
-            elif asyncio.isfuture(awaitable) and awaitable.done():
-                return awaitable.result()  # type: ignore[no-any-return]
-        return current.await_(awaitable)  # type: ignore[no-any-return]
-    thread = awaitable if isinstance(awaitable, GreenThread) else None
-    if thread is not None:
-        if thread.dead or thread is current:
-            return thread.wait()  # type: ignore[no-any-return]
-        awaitable = thread.wait_async()
-    if asyncio.isfuture(awaitable) and awaitable.done():
-        return awaitable.result()  # type: ignore[no-any-return]
-    if isinstance(awaitable, concurrent.futures.Future) and awaitable.done():
-        return awaitable.result()
-    try:
-        hub = hub_to_park_in("await_()") or get_hub()
-    except BlockingInLoopError:
-        if inspect.iscoroutine(awaitable):
-            awaitable.close()
-        raise BlockingInLoopError("await_()") from None
+    if type(awaitable) is CoroutineType:
+        if kind is InlineThread:
+            if current.gr_context is current.context:
+                return current.delegate_await(awaitable)  # type: ignore[no-any-return]
+        elif kind is Portal:
+            return current.await_(awaitable)  # type: ignore[no-any-return]
+        return await_in_task(awaitable)  # type: ignore[no-any-return]
     if (
-        kind is InlineThread
-        and thread is None
-        and current.gr_context is current.context
-    ):
-        return current.delegate_await(_checked(awaitable, hub))  # type: ignore[no-any-return]
-    future, after = _future_of(awaitable, hub)
-    # The loop calls this in the loop greenlet, so it may switch at once; the future
-    # passed along tells this resume from any other.
-    future.add_done_callback(current.switch, context=hub.context)
-    try:
-        while hub.park() is not future:
-            pass
-    except BaseException:
-        _cancel_and_wait(future, hub)
-        raise
-    finally:
-        if after is not None:
-            after()
-    if thread is not None and future.cancelled():
-        return thread.outcome()  # type: ignore[no-any-return]
-    return future.result()  # type: ignore[no-any-return]
-
-
-def _checked(awaitable: Any, hub: Hub) -> Any:
-    """Return what a coroutine of the loop can await, or raise."""
-    if asyncio.isfuture(awaitable):
-        if awaitable.get_loop() is not hub.loop:
-            raise RuntimeError(
-                f"{awaitable!r} belongs to another event loop than the caller; wait "
-                "for it there, or pass a concurrent.futures.Future from loop to loop "
-                "(asyncio.run_coroutine_threadsafe)"
-            )
-    elif isinstance(awaitable, concurrent.futures.Future):
-        return asyncio.wrap_future(awaitable, loop=hub.loop)
-    elif not isinstance(awaitable, Awaitable):
-        raise TypeError(
-            "await_() takes a coroutine, a Future or another awaitable, not "
-            f"{awaitable!r}; a blocking function is just called"
-        )
-    return awaitable
-
-
-def _future_of(
-    awaitable: Any, hub: Hub
-) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
-    if not inspect.iscoroutine(awaitable):
-        awaitable = _checked(awaitable, hub)
-        if asyncio.isfuture(awaitable):
-            return awaitable, None
-        awaitable = _await(awaitable)
-    return _task(awaitable, hub.loop)
-
-
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
-
-
-if sys.version_info >= (3, 11):
-
-    def _task(
-        coroutine: Any, loop: asyncio.AbstractEventLoop
-    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
-        context = getcurrent().gr_context
-        if context is not None and not _entered(context):
-            return asyncio.Task(coroutine, loop=loop, context=context), None
-        return _task_in_copy(coroutine, loop)
-
-else:  # pragma: no cover - 3.10
-
-    def _task(
-        coroutine: Any, loop: asyncio.AbstractEventLoop
-    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
-        return _task_in_copy(coroutine, loop)
-
-
-def _entered(context: Context) -> bool:
-    """Whether the context is inside a `Context.run`, where no Task can enter it."""
-    try:
-        context.run(_nothing)
-    except RuntimeError:
-        return True
-    return False
-
-
-def _nothing() -> None:
-    pass
-
-
-def _task_in_copy(
-    coroutine: Any, loop: asyncio.AbstractEventLoop
-) -> tuple[asyncio.Future[Any], Callable[[], None]]:
-    """Run a coroutine in a copy of the context, and carry the changes back after it."""
-    contexts: list[Context] = []
-
-    async def carried() -> Any:
-        try:
-            return await coroutine
-        finally:
-            contexts.append(copy_context())
-
-    def carry_back() -> None:
-        # Cancelled before its first step, the Task never came to the coroutine.
-        coroutine.close()
-        for context in contexts:
-            adopt_changes(context)
-
-    return asyncio.Task(carried(), loop=loop), carry_back
-
-
-def adopt_changes(context: Context) -> None:
-    """Give the current context the values that a copy of it has got meanwhile."""
-    for variable, value in context.items():
-        if variable.get(_nothing) is not value:
-            variable.set(value)
-
-
-def _cancel_and_wait(future: asyncio.Future[Any], hub: Hub) -> None:
-    future.cancel()
-    while not future.done():
-        try:
-            hub.park()
-        except BaseException:
-            # The first exception is the one that goes on; a cancellation that is under
-            # way is not abandoned for a second one.
-            future.cancel()
-    future.remove_done_callback(getcurrent().switch)
-    if not future.cancelled():
-        future.exception()
+        asyncio.isfuture(awaitable) or isinstance(awaitable, concurrent.futures.Future)
+    ) and awaitable.done():
+        return awaitable.result()
+    if kind is Portal:
+        loop = current.parking_hub.loop
+        return current.await_(checked(awaitable, loop))  # type: ignore[no-any-return]
+    if isinstance(awaitable, GreenThread):
+        return await_green_thread(awaitable)  # type: ignore[no-any-return]
+    if kind is InlineThread and current.gr_context is current.context:
+        return current.delegate_await(checked(awaitable, current._hub.loop))  # type: ignore[no-any-return]
+    return await_in_task(awaitable)  # type: ignore[no-any-return]
 
 
 def call_either(
@@ -265,17 +209,325 @@ def _check_blocking(func: Any) -> None:
         )
 
 
-async def _wait_or_cancel(thread: GreenThread) -> None:
-    """Wait until a green thread ends, and cancel it if this wait is cancelled."""
-    while not thread.dead:
+# -- inline threads ---------------------------------------------------------------------
+
+
+class InlineThread(GreenThread):
+    """A green thread whose caller awaits for it what it is to await."""
+
+    __slots__ = (
+        "_cancellations",
+        "_exchange",
+        "_owed",
+        "caller_waiter",
+        "context",
+        "task",
+        "value",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: Context | None = None,
+    ) -> None:
+        super().__init__(hub, func, args, kwargs, context)
+        self.run = _serve
+        # Who calls it, and his context, or `_NOWHERE` when he is gone.
+        self.task: asyncio.Task[Any] | None = None
+        self.context: Context = _NOWHERE
+        self._exchange = _NOTHING
+        self.value: Any = None
+        # Wakes the caller, if he waits.
+        self.caller_waiter: TaskWaiter | None = None
+        # How many cancellations of the Task have been raised by now.
+        self._cancellations = 0
+        # The last cancellation of the caller's that is to be raised in the function.
+        self._owed: _Cancellation | None = None
+
+    # -- called by the thread --------------------------------------------------------
+
+    def delegate_await(self, awaitable: Any) -> Any:
+        """Have the caller await something.
+
+        Only where the current context is `context`. Whatever ends this wait from outside
+        cancels the awaitable, and goes on when that is finished.
+        """
+        self.value = awaitable
+        self._exchange = _ASKED
+        hub = self._hub
+        waiter = self.caller_waiter
+        if waiter is None and not hub.hides:
+            # Inside the caller's step there is no batch.
+            wait = hub.loop_switch
+        else:
+            wait = hub.park
+            if waiter is not None:
+                waiter.wake()
         try:
-            await thread.wait_end_async()
-        except asyncio.CancelledError as cancellation:
-            if not thread:
-                # Never started: nothing of it is to run.
-                kill(thread, cancellation)
+            while True:
+                wait()
+                exchange = self._exchange
+                if exchange is _RETURNED:
+                    return self.value
+                if exchange is _RAISED:
+                    raise self.value
+        except BaseException:
+            self._withdraw()
+            raise
+        finally:
+            self._exchange = _NOTHING
+            self.value = None
+
+    def _withdraw(self) -> None:
+        """Something ends `delegate_await` from outside: end what it asked for."""
+        if self._exchange is _ASKED:
+            if asyncio.iscoroutine(self.value):
+                self.value.close()
+            return
+        task: Any = self.task
+        if self._exchange is not _AWAITED or task is None:
+            return
+        before = self._cancellations
+        # A Task that is being cancelled is in its clean-up, and not cancelled again.
+        ours = _cancellations_of(task) <= before
+        if ours:
+            task.cancel()
+        later: list[BaseException] = []
+        while self._exchange is _AWAITED:
+            try:
+                self._hub.park()
+            except BaseException as exc:
+                # The first exception is the one that goes on.
+                later.append(exc)
+        if ours and _TASKS_COUNT:
+            task.uncancel()
+        self._cancellations = _cancellations_of(task)
+        if self._cancellations > before and (
+            ours or isinstance(self.value, asyncio.CancelledError)
+        ):
+            # The caller was cancelled, too, and only what he awaited has seen it.
+            self._owe(asyncio.CancelledError())
+        send_again(self._hub, later)
+
+    # -- called by the coroutine -----------------------------------------------------
+
+    async def serve_until_done(self) -> None:
+        """Wait until it ends, awaiting for it what it asks for."""
+        hub = self._hub
+        loop = hub.loop
+        task: Any = self.task
+        if _TASKS_COUNT:
+            self._cancellations = task.cancelling()
+        while self._state is PENDING:
+            if self._exchange is not _ASKED:
+                try:
+                    await self._wait_for_thread()
+                except asyncio.CancelledError as error:
+                    self._cancellations = _cancellations_of(task)
+                    if self._state is PENDING:
+                        self._owe(error)
+                    else:
+                        self._part_with(error)
+                        raise
+                continue
+            self._exchange = _AWAITED
+            try:
+                self.value = await self.value
+                self._exchange = _RETURNED
+            except GeneratorExit:
+                # Somebody closes the caller, who can await nothing any more.
+                self._abandon()
                 raise
-            kill(thread, asyncio.CancelledError, *cancellation.args)
+            except BaseException as exc:
+                # In the traceback stands the thread's frame instead of this one.
+                if exc.__traceback__ is not None:
+                    exc.__traceback__ = exc.__traceback__.tb_next
+                if isinstance(exc, asyncio.CancelledError):
+                    self._cancellations = _cancellations_of(task)
+                self.value = exc
+                self._exchange = _RAISED
+            if getcurrent() is hub.loop_greenlet:
+                # `run_in_step`, written out.
+                _leave_task(loop, task)
+                try:
+                    _switch(self)
+                finally:
+                    _enter_task(loop, task)
+            else:
+                # The caller has got a portal meanwhile.
+                hub.wake(self)
+        owed = self._owed
+        if owed is not None:
+            self._owed = None
+            if not owed.seen:
+                self._part_with(owed.error)
+                raise owed.error
+
+    async def _wait_for_thread(self) -> None:
+        """Wait until it ends or asks for something."""
+        self.caller_waiter = waiter = TaskWaiter()
+        if self._watchers is None:
+            self._watchers = []
+        self._watchers.append(waiter)
+        try:
+            await waiter.future
+        finally:
+            self.caller_waiter = None
+            self._forget(waiter)
+
+    def _owe(self, error: asyncio.CancelledError) -> None:
+        """Have a cancellation of the caller's raised in the function."""
+        owed = self._owed
+        # As in a Task, one that has not been seen stands for the next one, too.
+        if owed is None or owed.seen:
+            self._owed = owed = _Cancellation(self, error)
+            self._hub.wake(owed)
+
+    def _part_with(self, error: asyncio.CancelledError) -> None:
+        """It has ended, and the caller takes a cancellation instead of its outcome."""
+        _report_cancelled(self, error)
+        self.detach_caller()
+        if self:
+            self._hub.wake(self)
+
+    def detach_caller(self) -> None:
+        """There is no caller any more; it waits by itself from now on."""
+        self.task = self.caller_waiter = self._owed = None
+        self.context = _NOWHERE
+
+    def _abandon(self) -> None:
+        self.detach_caller()
+        self.value = asyncio.CancelledError()
+        self._exchange = _RAISED
+        with contextlib.suppress(HubClosedError):
+            self._hub.wake(self)
+
+
+def _cancellations_of(task: Any) -> int:
+    """How often a Task has been cancelled, as far as it counts."""
+    return task.cancelling() if _TASKS_COUNT else 0
+
+
+class _Cancellation:
+    """A run-queue entry that raises a caller's cancellation in what he waits for.
+
+    It is false, so only the loop greenlet runs it.
+    """
+
+    __slots__ = ("_thread", "error", "seen")
+
+    def __init__(self, thread: GreenThread, error: asyncio.CancelledError) -> None:
+        self._thread = thread
+        self.error = asyncio.CancelledError(*error.args)
+        # Whether the function has got it.
+        self.seen = False
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        thread = self._thread
+        if thread._state is PENDING and thread:
+            self.seen = True
+            throw_into(thread, (self.error,))
+
+
+def _report_cancelled(thread: GreenThread, error: asyncio.CancelledError) -> None:
+    """A green thread has ended, and its caller raises a cancellation instead."""
+    failure = thread.failure()
+    if failure is None or isinstance(failure, (GreenletExit, asyncio.CancelledError)):
+        return
+    error.__cause__ = failure
+    thread._hub.report(
+        f"{thread!r}, called by run_green(), failed while its caller was cancelled",
+        failure,
+    )
+
+
+def _serve() -> None:
+    """The body of an inline thread: one function after the other.
+
+    As in `body`, nothing in this frame refers to the thread.
+    """
+    while getcurrent()._call is not None:  # type: ignore[attr-defined]
+        body()
+        getcurrent()._hub.loop_switch()  # type: ignore[attr-defined]
+
+
+def run_in_step(thread: InlineThread) -> None:
+    """Let an inline thread run in the current step, until it parks or ends."""
+    loop = thread._hub.loop
+    task = thread.task
+    assert task is not None
+    _leave_task(loop, task)
+    try:
+        _switch(thread)
+    finally:
+        _enter_task(loop, task)
+
+
+def start_inline(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> InlineThread | None:
+    """Call a function in an inline thread of the current Task.
+
+    Returns:
+        The thread, when it has parked or ended; None if there can be none here.
+    """
+    current = getcurrent()
+    loop = _get_running_loop()
+    if loop is None:
+        return None
+    hub = _current.attached_hubs.get(loop)
+    if hub is None or hub._supervisor is None:
+        hub = _current.supervised_hub_of(loop)
+    if hub.loop_greenlet is not current or hub.batch or _current.hiding:
+        return None
+    # On uvloop a step must be one that the loop has scheduled, see `RunQueue`. An eager
+    # one may be in the middle of another callback.
+    if hub.defers and loop.get_task_factory() is not None:
+        return None
+    task = asyncio.current_task(loop)
+    context = current.gr_context
+    if task is None or context is None:
+        return None
+    idle = (hub.extension or cache_of(hub)).inline_threads
+    thread: InlineThread
+    if idle:
+        thread = idle.pop()
+        thread._call = (func, args, kwargs)
+        thread._state = PENDING
+    else:
+        thread = InlineThread(hub, func, args, kwargs, context)
+    thread.task = task
+    thread.gr_context = thread.context = context
+    run_in_step(thread)
+    return thread
+
+
+def finish(thread: InlineThread) -> Any:
+    """Return or raise what the function did, and keep the thread for another one.
+
+    The caller has it in one local variable and nowhere else.
+    """
+    hub = thread._hub
+    if thread._error is None:
+        result = thread._result
+        if keep(hub.extension.inline_threads, thread, 2):
+            thread._result = thread.gr_context = None
+            thread.detach_caller()
+            return result
+    # It ends for good, for whoever has it.
+    thread.detach_caller()
+    if thread:
+        hub.wake(thread)
+    return thread.outcome_async()
+
+
+# -- where there can be no inline thread ------------------------------------------------
 
 
 def start_here(
@@ -286,3 +538,25 @@ def start_here(
     thread = GreenThread(hub, func, args, kwargs, getcurrent().gr_context)
     hub.wake(thread)
     return thread
+
+
+async def _wait_or_cancel(thread: GreenThread) -> None:
+    """Wait until a green thread ends, and cancel it if this wait is cancelled."""
+    owed: _Cancellation | None = None
+    while not thread.dead:
+        try:
+            await thread.wait_end_async()
+        except asyncio.CancelledError as error:
+            if thread.dead:
+                _report_cancelled(thread, error)
+                raise
+            if not thread:
+                # Never started: nothing of it is to run.
+                kill(thread, error)
+                raise
+            if owed is None or owed.seen:
+                owed = _Cancellation(thread, error)
+                thread._hub.wake(owed)
+    if owed is not None and not owed.seen:
+        _report_cancelled(thread, owed.error)
+        raise owed.error

@@ -25,8 +25,8 @@ from .._kernel.hidden_loop import twin_of
 from .._kernel.hub import Hub
 from .._kernel.waiters import notice_fork
 from .._std.originals import finish_threads, in_main_thread
+from .await_ import InlineThread
 from .greenlet_cache import cache_of
-from .inline_thread import InlineThread
 from .portal import Orphan, Portal
 
 # What must never be taken apart: see above.

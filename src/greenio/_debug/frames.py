@@ -18,7 +18,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._bridge.await_ import await_, call_either, run_green
+from .._bridge.await_ import InlineThread, call_either, run_green
+from .._bridge.await_in_task import _wait as wait_for_future
 from .._bridge.group import GreenGroup
 from .._bridge.portal import Portal
 from .._greenthread.sleeping import sleep
@@ -215,7 +216,9 @@ def _is_standard(frame: FrameType) -> bool:
 
 _KNOWN: dict[CodeType, Callable[[dict[str, Any]], Wait]] = {
     sleep.__code__: _sleep,
-    await_.__code__: _await,
+    wait_for_future.__code__: _await,
+    InlineThread.delegate_await.__code__: _await,
+    Portal.await_.__code__: _await,
     run_green.__code__: _run_green,
     GreenThread.wait_end.__code__: _join,
     GreenThread.wait_end_async.__code__: _join,

@@ -58,14 +58,14 @@ _state = _ThreadState()
 
 # Whether green threads see no running loop, where nobody says otherwise.
 HIDE_VARIABLE = "GREENIO_HIDE_LOOP"
-_hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
+hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
 
 # The loop that green code made for itself, in the contexts of what runs on it; see
 # `_bridge`.
 nested_loop: ContextVar[Any] = ContextVar("greenio.nested_loop", default=None)
 
 # Hubs attached to loops, until the loop is closed.
-_attached: dict[asyncio.AbstractEventLoop, Hub] = {}
+attached_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
 
 def get_hub() -> Hub:
@@ -79,7 +79,7 @@ def get_hub() -> Hub:
     if hub is not None:
         return hub
     loop = running_loop()
-    return _as_chosen(get_own_hub() if loop is None else _hub_of(loop))
+    return _as_chosen(get_own_hub() if loop is None else supervised_hub_of(loop))
 
 
 def acting_greenlet() -> greenlet:
@@ -104,18 +104,18 @@ def existing_hub() -> Hub | None:
     if hub is not None:
         return hub  # type: ignore[no-any-return]
     loop = running_loop()
-    return own_hub() if loop is None else _attached.get(loop)
+    return own_hub() if loop is None else attached_hubs.get(loop)
 
 
 def _as_chosen(hub: Hub) -> Hub:
     """Return the half of a hub for who is no green thread, to spawn on."""
-    return twin_of(hub) if _hiding and not hub.hides else hub
+    return twin_of(hub) if hiding and not hub.hides else hub
 
 
 def hide_by_default(hidden: bool) -> None:
     """Choose whether green threads see no loop that others than these start."""
-    global _hiding  # noqa: PLW0603 - one choice per program
-    _hiding = hidden
+    global hiding  # noqa: PLW0603 - one choice per program
+    hiding = hidden
 
 
 def hub_to_park_in(what: str) -> Hub | None:
@@ -191,30 +191,6 @@ def is_held_up() -> bool:
     return _state.held_up
 
 
-def hub_to_start_inline(current: greenlet) -> Hub | None:
-    """Return the hub whose green threads may be started in the current step.
-
-    Args:
-        current: The current greenlet.
-
-    Returns:
-        None unless it is the loop greenlet: parking leads there.
-    """
-    loop = _get_running_loop()
-    if loop is None:
-        return None
-    hub = _attached.get(loop)
-    if hub is None or hub._supervisor is None:
-        hub = _hub_of(loop)
-    if hub.loop_greenlet is not current or hub.batch or _hiding:
-        return None
-    # On uvloop a step must be one that the loop has scheduled, see `run_queue`. An eager one
-    # may be in the middle of another callback.
-    if hub.defers and hub.loop.get_task_factory() is not None:
-        return None
-    return hub
-
-
 def cannot_wait() -> bool:
     """Whether the caller is where nothing can wait: a coroutine or a loop's callback."""
     try:
@@ -224,7 +200,8 @@ def cannot_wait() -> bool:
     return False
 
 
-def _hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
+def supervised_hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
+    """Return the hub of a running loop, made if need be, and told of the loop's end."""
     return _supervised(hub_of(loop))
 
 
@@ -243,11 +220,11 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
     owned = _state.owned
     if owned is not None and owned.loop is loop:
         return owned
-    hub = _attached.get(loop)
+    hub = attached_hubs.get(loop)
     if hub is None:
-        for known in [known for known in _attached if known.is_closed()]:
-            _attached.pop(known).closed = True
-        hub = _attached[loop] = Hub(loop, owned=False)
+        for known in [known for known in attached_hubs if known.is_closed()]:
+            attached_hubs.pop(known).closed = True
+        hub = attached_hubs[loop] = Hub(loop, owned=False)
         # The first drain finds out which greenlet runs the loop.
         hub.schedule_drain()
     return hub
@@ -317,7 +294,7 @@ def close_thread_hub() -> None:
 
 def forget_hubs() -> None:
     """In a forked child: know none of the parent's hubs any more."""
-    _attached.clear()
+    attached_hubs.clear()
     _state.owned = _state.guard = None
     _state.held_up = False
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from .._bridge.await_ import adopt_changes
+from .._bridge.await_in_task import adopt_changes
 from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub
 from .._kernel.waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter

@@ -1,0 +1,211 @@
+"""`await_` for who has no Task to await for him: the awaitable gets one of its own.
+
+A green thread hands a coroutine to a new Task, in his own context, and parks until it is
+done; a Future he just waits for. Two rules hold whatever ends the wait from outside (a
+kill, a time limit):
+
+* What is waited for is cancelled, and the exception goes on when that is finished, so
+  that clean-up has happened when the caller's ``except`` and ``finally`` run.
+* It is cancelled once. A Task that is being cancelled already, as every one is when
+  ``asyncio.run`` ends, is in its own ``finally`` blocks, which a second CancelledError
+  would break off. What else is sent to the caller meanwhile reaches him after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from greenlet import getcurrent
+
+from .._greenthread.thread import GreenThread
+from .._kernel.current import get_hub, hub_to_park_in
+from .._kernel.entries import Throw
+from .._kernel.hub import Hub
+from .._std.errors import BlockingInLoopError
+
+T = TypeVar("T")
+
+
+def await_in_task(awaitable: Any) -> Any:
+    """Wait for something awaitable; see `await_`."""
+    try:
+        hub = hub_to_park_in("await_()") or get_hub()
+    except BlockingInLoopError:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise BlockingInLoopError("await_()") from None
+    future, after = _future_of(awaitable, hub)
+    return _wait(future, after, hub).result()
+
+
+def await_green_thread(thread: GreenThread) -> Any:
+    """Wait for a green thread, and kill it if the caller is ended meanwhile."""
+    if thread.dead or thread is getcurrent():
+        return thread.wait()
+    try:
+        hub = hub_to_park_in("await_()") or get_hub()
+    except BlockingInLoopError:
+        raise BlockingInLoopError("await_()") from None
+    future, after = _task(thread.wait_async(), hub.loop)
+    if _wait(future, after, hub).cancelled():
+        return thread.outcome()
+    return future.result()
+
+
+def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
+    """Park until a future is done."""
+    switch: Any = getcurrent().switch
+    before = _cancelling(future)
+    # The loop calls this in the loop greenlet, so it may switch at once; the future
+    # passed along tells this resume from any other.
+    future.add_done_callback(switch, context=hub.context)
+    try:
+        while hub.park() is not future:
+            pass
+    except BaseException:
+        if _cancelling(future) <= before:
+            future.cancel()
+        _wait_for_the_end(future, hub)
+        raise
+    finally:
+        if after is not None:
+            after()
+    return future
+
+
+def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:
+    later: list[BaseException] = []
+    while not future.done():
+        try:
+            hub.park()
+        except BaseException as exc:
+            # The first exception is the one that goes on.
+            later.append(exc)
+    future.remove_done_callback(getcurrent().switch)
+    if not future.cancelled():
+        future.exception()
+    send_again(hub, later)
+
+
+def send_again(hub: Hub, errors: list[BaseException]) -> None:
+    """Have the caller get exceptions that came too early for him, where he next waits."""
+    current = getcurrent()
+    for error in errors:
+        hub.wake(Throw(current, (error.with_traceback(None),)))
+    errors.clear()
+
+
+def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """Return what a coroutine of the loop can await, or raise."""
+    if asyncio.isfuture(awaitable):
+        if awaitable.get_loop() is not loop:
+            raise RuntimeError(
+                f"{awaitable!r} belongs to another event loop than the caller; wait "
+                "for it there, or pass a concurrent.futures.Future from loop to loop "
+                "(asyncio.run_coroutine_threadsafe)"
+            )
+    elif isinstance(awaitable, concurrent.futures.Future):
+        return asyncio.wrap_future(awaitable, loop=loop)
+    elif not isinstance(awaitable, Awaitable):
+        raise TypeError(
+            "await_() takes a coroutine, a Future or another awaitable, not "
+            f"{awaitable!r}; a blocking function is just called"
+        )
+    return awaitable
+
+
+def _future_of(
+    awaitable: Any, hub: Hub
+) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+    if not inspect.iscoroutine(awaitable):
+        awaitable = checked(awaitable, hub.loop)
+        if asyncio.isfuture(awaitable):
+            return awaitable, None
+        awaitable = _await(awaitable)
+    return _task(awaitable, hub.loop)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+if sys.version_info >= (3, 11):
+
+    def _task(
+        coroutine: Any, loop: asyncio.AbstractEventLoop
+    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+        context = getcurrent().gr_context
+        if context is not None and not _entered(context):
+            return asyncio.Task(coroutine, loop=loop, context=context), None
+        carried, carry_back = _in_copy(coroutine)
+        return asyncio.Task(carried, loop=loop), carry_back
+
+    def _cancelling(future: Any) -> int:
+        """How many cancellations a Task has been sent; it counts them itself."""
+        cancelling = getattr(future, "cancelling", None)
+        return 0 if cancelling is None else cancelling()
+
+else:  # pragma: no cover - 3.10
+
+    class _CountingTask(asyncio.Task[Any]):
+        """A Task that counts the cancellations that it has been sent."""
+
+        cancellations = 0
+
+        def cancel(self, msg: Any = None) -> bool:
+            self.cancellations += 1
+            return super().cancel(msg)
+
+    def _task(
+        coroutine: Any, loop: asyncio.AbstractEventLoop
+    ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+        carried, carry_back = _in_copy(coroutine)
+        return _CountingTask(carried, loop=loop), carry_back
+
+    def _cancelling(future: Any) -> int:
+        return getattr(future, "cancellations", 0)
+
+
+def _entered(context: Context) -> bool:
+    """Whether the context is inside a `Context.run`, where no Task can enter it."""
+    try:
+        context.run(_nothing)
+    except RuntimeError:
+        return True
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
+def _in_copy(coroutine: Any) -> tuple[Any, Callable[[], None]]:
+    """Have a coroutine run in a copy of the context, whose changes are carried back."""
+    contexts: list[Context] = []
+
+    async def carried() -> Any:
+        try:
+            return await coroutine
+        finally:
+            contexts.append(copy_context())
+
+    def carry_back() -> None:
+        # Cancelled before its first step, the Task never came to the coroutine.
+        coroutine.close()
+        for context in contexts:
+            adopt_changes(context)
+
+    return carried(), carry_back
+
+
+def adopt_changes(context: Context) -> None:
+    """Give the current context the values that a copy of it has got meanwhile."""
+    for variable, value in context.items():
+        if variable.get(_nothing) is not value:
+            variable.set(value)
