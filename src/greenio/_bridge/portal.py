@@ -196,10 +196,17 @@ class Portal(greenlet):
         self._future = future
         try:
             return self._drive(future)
-        except _Thrown as thrown:
-            raise thrown.error from None
+        except _Thrown as carrier:
+            thrown = carrier
         finally:
             self._future = None
+            # Here and below: what is raised keeps the frames that it goes through.
+            del future
+        error = thrown.unpacked()
+        try:
+            raise error
+        finally:
+            del thrown, error, self
 
     def await_(self, awaitable: Awaitable[T]) -> T:
         """Drive an awaitable as a part of the Task, from a plain function.
@@ -207,6 +214,7 @@ class Portal(greenlet):
         What ends the wait from outside is a cancellation in there, and here what it was.
         """
         self.awaiting += 1
+        error = None
         try:
             result = self._drive(awaitable)
         except asyncio.CancelledError as exc:
@@ -216,6 +224,7 @@ class Portal(greenlet):
             raise error from None
         finally:
             self.awaiting -= 1
+            del error, awaitable
         if self.pending is not None:
             # The cancellation was swallowed.
             raise self.translated(asyncio.CancelledError())
@@ -231,6 +240,7 @@ class Portal(greenlet):
         steps: Any = awaitable
         if type(awaitable) is not CoroutineType and not asyncio.iscoroutine(awaitable):
             steps = awaitable.__await__()
+        yielded = None
         try:
             yielded = steps.send(None) if error is None else steps.throw(error)
             while True:
@@ -244,6 +254,8 @@ class Portal(greenlet):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            del steps, awaitable, error, yielded
 
 
 class Orphan(Portal):
@@ -265,8 +277,15 @@ class _Thrown(Exception):
     """Carries any exception, BaseExceptions too, through a future."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(error)
-        self.error = error
+        super().__init__()
+        self._error: BaseException | None = error
+
+    def unpacked(self) -> BaseException:
+        """Hand the exception out, for once: it is to go when it has been handled."""
+        error = self._error
+        assert error is not None
+        self._error = None
+        return error
 
 
 # What a portal hands up when its coroutine has returned.
@@ -286,7 +305,8 @@ def _serve(coro: Any, error: BaseException | None) -> None:
             # Somebody it waited for was killed, and the Task ends of it: as when it
             # awaits one. A greenlet cannot let it out; it would return it.
             raise asyncio.CancelledError(*exit_.args) from exit_
-        del coro, error, current
+        finally:
+            del coro, error, current
         following = _switch(getcurrent().parent, _FINISHED)  # type: ignore[arg-type]
         if not following:
             return
@@ -330,9 +350,11 @@ class Stepper:
         self._enter(portal)
         if not portal.awaiting:
             error = portal.translated(error)
-        yielded = _throw(portal, error)
+        try:
+            yielded = _throw(portal, error)
+        finally:
+            del portal, error
         if yielded is _FINISHED:
-            del portal
             self._finish()
         return yielded
 
