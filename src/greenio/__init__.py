@@ -111,6 +111,7 @@ _MODULES = frozenset(
         "timeout",
         "tpool",
         "websocket",
+        "wsgi",
     }
 )
 

@@ -1,0 +1,153 @@
+r"""The head of an answer: what the application gave, checked and framed.
+
+The server alone decides how an answer is framed: it drops Transfer-Encoding and
+hop-by-hop headers that an application set, since two opinions on where an answer ends
+let a second one be smuggled in. A status or header with CR, LF or NUL raises in
+`start_response`, where the application can see it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_STATUS = re.compile(r"[1-9]\d\d(?: [^\r\n\0]*)?")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+
+# What a header means to the server.
+PLAIN = 0
+LENGTH = 1
+CONNECTION = 2
+DATE = 3
+DROPPED = 4
+_MEANINGS = {
+    "content-length": LENGTH,
+    "connection": CONNECTION,
+    "date": DATE,
+    "transfer-encoding": DROPPED,
+    "keep-alive": DROPPED,
+    "proxy-connection": DROPPED,
+}
+# Statuses whose answers have no body.
+NO_BODY = frozenset({"204", "304"})
+
+# Names as they are written, and what they mean, by how applications write them.
+_as_given: dict[str, tuple[str, int]] = {}
+_capitalized: dict[str, tuple[str, int]] = {}
+_MOST_NAMES = 1024
+
+
+def _learn(name: Any, known: dict[str, tuple[str, int]]) -> tuple[str, int]:
+    if not isinstance(name, str):
+        raise TypeError(f"a header's name must be a str, not {name!r}")
+    if _TOKEN.fullmatch(name) is None:
+        raise ValueError(f"this is no name for a header: {name!r}")
+    text = name
+    if known is _capitalized:
+        text = "-".join(part.capitalize() for part in name.split("-"))
+    entry = (f"\r\n{text}: ", _MEANINGS.get(name.lower(), PLAIN))
+    if len(known) < _MOST_NAMES:
+        known[name] = entry
+    return entry
+
+
+class AnswerHead:
+    """A status and headers, ready to be sent but for what the server adds.
+
+    Args:
+        status: The status: ``"200 OK"``.
+        headers: Names and values.
+        capitalize: Whether names are written ``Like-This``.
+
+    Attributes:
+        lines: The lines, without the CRLF of the last.
+        length: The length of the body, if the application said it.
+        close: Whether the application wants the connection to end.
+        upgrade: The value of Connection, if it is none of the server's own.
+        has_date: Whether there is a Date.
+        no_body: Whether there can be no body.
+
+    Raises:
+        TypeError: Something is no str.
+        ValueError: Something has CR, LF or NUL in it, or is no status or length.
+    """
+
+    __slots__ = ("close", "has_date", "length", "lines", "no_body", "status", "upgrade")
+
+    def __init__(
+        self, status: str, headers: Iterable[tuple[str, str]], capitalize: bool
+    ) -> None:
+        self.length: int | None = None
+        self.close = self.has_date = False
+        self.upgrade: str | None = None
+        self.status = status
+        known = _capitalized if capitalize else _as_given
+        parts = ["HTTP/1.1 ", status]
+        values = status
+        try:
+            for name, value in headers:
+                try:
+                    prefix, meaning = known[name]
+                except KeyError:
+                    prefix, meaning = _learn(name, known)
+                values += value
+                if meaning and not self._understand(meaning, value):
+                    continue
+                parts += (prefix, value)
+        except TypeError as exc:
+            raise _wrong_type(status, headers, exc) from None
+        # CR, LF and NUL are not printable, and few headers hold anything that is not.
+        if not values.isprintable() and _FORBIDDEN.search(values):
+            raise ValueError(
+                "a status or header cannot hold CR, LF or NUL: "
+                f"{status!r}, {list(headers)!r}"
+            )
+        code = status[:3]
+        if not (status[3:4] == " " and code.isdigit() and code.isascii()):
+            if _STATUS.fullmatch(status) is None:
+                raise ValueError(f"this is no status: {status!r}; write '200 OK'")
+            parts[1] += " "
+        self.no_body = code in NO_BODY or code[0] == "1"
+        try:
+            self.lines = "".join(parts).encode("latin-1")
+        except UnicodeEncodeError as exc:
+            raise ValueError(
+                f"headers hold characters up to \\xff only ({exc}); "
+                "encode the value, as RFC 8187 does"
+            ) from None
+
+    def _understand(self, meaning: int, value: str) -> bool:
+        """See what a header means; say whether it is sent as it is."""
+        if meaning == LENGTH:
+            if not (value.isascii() and value.isdigit()):
+                raise ValueError(f"Content-Length is no number: {value!r}")
+            length = int(value)
+            if self.length is not None and self.length != length:
+                raise ValueError("Content-Length is there twice, and differs")
+            self.length = length
+            return False
+        if meaning == CONNECTION:
+            tokens = value.lower().replace(",", " ").split()
+            if "close" in tokens:
+                self.close = True
+            elif "upgrade" in tokens:
+                self.upgrade = value
+            return False
+        if meaning == DATE:
+            self.has_date = True
+            return True
+        return False
+
+
+def _wrong_type(status: Any, headers: Any, exc: TypeError) -> TypeError:
+    if not isinstance(status, str):
+        return TypeError(f"a status must be a str, not {status!r}")
+    try:
+        for name, value in headers:
+            if not isinstance(value, str):
+                return TypeError(f"the value of {name} must be a str, not {value!r}")
+    except (TypeError, ValueError):
+        return TypeError(f"headers must be a list of pairs, not {headers!r}")
+    return exc

@@ -1,0 +1,487 @@
+"""One request and its answer, apart from the connection that they come through.
+
+An `Exchange` calls the application and sends what it answers. Of the connection it
+needs only ``send``, ``sock`` (for files) and what it says of itself; so it serves a green
+thread per connection, requests that the loop reads, and a subclass of the protocol alike.
+
+Rules:
+
+* A body that the application gives as a list or tuple is sent with its length, and in
+  one piece with the head. What it iterates is collected up to `MINIMUM_CHUNK_SIZE`
+  bytes, as in eventlet; what it writes is sent at once.
+* More than the announced Content-Length is never sent, and after less the connection
+  ends: either would shift what follows.
+* An error before the head is sent is answered by a 500 that says nothing of the inside;
+  after it, the connection ends without the last chunk.
+* The answer's `close` is called whatever happens, then the hooks that the application
+  left in ``eventlet.posthooks``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from greenlet import GreenletExit
+
+from .._greenthread.local import local
+from .._greenthread.timeout import Timeout
+from ..convenience import StopServe
+from . import settings
+from .answer import AnswerHead
+from .body import Input
+from .errors import ChunkReadError, ClientGoneError
+from .logs import timer
+
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_CLOSE = b"Connection: close\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class AlreadyHandled:
+    """What an application returns that has answered by itself, on the socket."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Nothing."""
+        return iter(())
+
+    def __repr__(self) -> str:
+        return "greenio.wsgi.ALREADY_HANDLED"
+
+
+ALREADY_HANDLED = AlreadyHandled()
+
+
+class _WSGILocal(local):
+    already_handled = False
+
+
+WSGI_LOCAL = _WSGILocal()
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file as an answer, sent by the system where it can be.
+
+    Args:
+        filelike: The file.
+        blksize: How much to read at a time where it cannot.
+    """
+
+    def __init__(self, filelike: Any, blksize: int = 65536) -> None:
+        self.filelike = filelike
+        self.blksize = blksize
+
+    def __iter__(self) -> Iterator[bytes]:
+        """What is in the file, block by block."""
+        return iter(lambda: self.filelike.read(self.blksize), b"")
+
+    def close(self) -> None:
+        """Close the file."""
+        close = getattr(self.filelike, "close", None)
+        if close is not None:
+            close()
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection."""
+
+    sock: Any
+    address: Any
+
+    @property
+    def send(self) -> Callable[[bytes], Any]:
+        """The function that sends bytes."""
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        server: The server: settings, application, log.
+        connection: Where the request came from.
+        environ: Its environment.
+        body: Its ``wsgi.input``.
+        http11: Whether it is of HTTP/1.1.
+        keep_alive: Whether another request may follow.
+    """
+
+    __slots__ = (
+        "body",
+        "chunked",
+        "client_gone",
+        "connection",
+        "environ",
+        "head",
+        "head_sent",
+        "http11",
+        "is_head",
+        "keep_alive",
+        "left",
+        "sent",
+        "server",
+    )
+
+    def __init__(
+        self,
+        server: Any,
+        connection: Connection,
+        environ: dict[str, Any],
+        body: Input,
+        http11: bool,
+        keep_alive: bool,
+    ) -> None:
+        self.server = server
+        self.connection = connection
+        self.environ = environ
+        self.body = body
+        self.http11 = http11
+        self.keep_alive = keep_alive
+        self.head: AnswerHead | None = None
+        self.head_sent = False
+        self.client_gone = False
+        self.chunked = False
+        # How much of the announced length is still to come; None if none was.
+        self.left: int | None = None
+        self.sent = 0
+        self.is_head = environ["REQUEST_METHOD"] == "HEAD"
+
+    # -- what the application calls ------------------------------------------------
+
+    def start_response(
+        self,
+        status: str,
+        headers: Iterable[tuple[str, str]],
+        exc_info: Any = None,
+    ) -> Callable[[bytes], None]:
+        """Begin the answer: PEP 3333."""
+        if exc_info:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self.head is not None:
+            raise AssertionError(
+                "start_response() was called before; pass exc_info to call it again"
+            )
+        self.head = AnswerHead(status, headers, self.server.capitalize_response_headers)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body at once."""
+        if type(data) is not bytes:
+            data = _checked(data)
+        if not self.head_sent:
+            self._send_head(None, data)
+        else:
+            self._send_body(data)
+
+    # -- sending -----------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self.connection.send(data)
+        except OSError:
+            self.client_gone = True
+            self.keep_alive = False
+            raise
+
+    def _head_bytes(self, length: int | None) -> bytes:
+        """The head, framed for a body of a known length, or of an unknown one."""
+        head = self.head
+        if head is None:
+            raise AssertionError(
+                "the application answered without calling start_response()"
+            )
+        server = self.server
+        if head.close or server.stopping:
+            self.keep_alive = False
+        if head.length is not None:
+            length = head.length
+        if head.no_body:
+            # A 304 may say how long the body would be.
+            framing = b"\r\n"
+            if head.length is not None and head.status[0] == "3":
+                framing = b"\r\nContent-Length: %d\r\n" % head.length
+            self.left = 0
+            if head.status[0] == "1":
+                self.keep_alive = False
+        elif length is not None:
+            framing = b"\r\nContent-Length: %d\r\n" % length
+            self.left = length
+        elif self.is_head:
+            framing = b"\r\n"
+        elif self.http11:
+            framing = b"\r\nTransfer-Encoding: chunked\r\n"
+            self.chunked = True
+        else:
+            framing = b"\r\n"
+            self.keep_alive = False
+        if head.upgrade is not None:
+            self.keep_alive = False
+            connection = f"Connection: {head.upgrade}\r\n".encode("latin-1")
+        elif not self.keep_alive:
+            connection = _CLOSE
+        elif not self.http11:
+            connection = _KEEP_ALIVE
+        else:
+            connection = b""
+        date = b"" if head.has_date else server.clock.header
+        self.head_sent = True
+        return b"".join((head.lines, framing, date, connection, b"\r\n"))
+
+    def _send_head(self, length: int | None, data: bytes) -> None:
+        # A client that waits for 100 Continue and gets a final answer may still send
+        # its body, or may not: nobody can tell, so it is the last request.
+        body = self.body
+        if body.wfile is not None and body.should_send_hundred_continue:
+            self.keep_alive = False
+        head = self._head_bytes(length)
+        if self.is_head or not data:
+            self._send(head)
+        elif self.chunked:
+            self._send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            self.sent += len(data)
+        else:
+            self._send(head + self._within_length(data))
+
+    def _within_length(self, data: bytes) -> bytes:
+        left = self.left
+        if left is not None:
+            if len(data) > left:
+                self.keep_alive = False
+                self.server.log.error(
+                    f"{self._what()} answered more than its Content-Length, "
+                    "or with a body where there is none; the rest is not sent"
+                )
+                data = data[:left]
+            self.left = left - len(data)
+        self.sent += len(data)
+        return data
+
+    def _send_body(self, data: bytes) -> None:
+        if self.is_head or not data:
+            return
+        if self.chunked:
+            self._send(b"%x\r\n%b\r\n" % (len(data), data))
+            self.sent += len(data)
+        else:
+            data = self._within_length(data)
+            if data:
+                self._send(data)
+
+    def _what(self) -> str:
+        environ = self.environ
+        return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO')!r}"
+
+    # -- the whole -----------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Call the application and send its answer.
+
+        Returns:
+            Whether another request may follow on the connection.
+        """
+        server = self.server
+        begun = timer() if server.log_output else 0.0
+        result: Any = None
+        try:
+            try:
+                result = server.app(self.environ, self.start_response)
+                self._answer(result)
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except Exception as exc:
+            self._failed(exc)
+        except Timeout as exc:
+            self._failed(exc)
+        except GreenletExit:
+            self.keep_alive = False
+            raise
+        finally:
+            del result
+            if server.log_output:
+                server.log_exchange(self, timer() - begun)
+            hooks = self.environ.get("eventlet.posthooks")
+            if hooks:
+                self._call_hooks(hooks)
+        if not self.keep_alive:
+            return False
+        body = self.body
+        if body.content_length or body.chunked_input or body.taken:
+            return body.can_be_followed()
+        return True
+
+    def _answer(self, result: Any) -> None:
+        if type(result) is list and len(result) == 1 and not self.head_sent:
+            data = result[0]
+            if type(data) is bytes:
+                self._send_head(len(data), data)
+                if self.left:
+                    self._too_short()
+                return
+        if self.head is None and self._was_handled(result):
+            self.keep_alive = False
+            return
+        if type(result) is FileWrapper and self._send_file(result):
+            pass
+        elif isinstance(result, (list, tuple)):
+            self._send_list(result)
+        else:
+            self._iterate(result)
+        if self.chunked:
+            self._send(_LAST_CHUNK)
+        elif self.left and not self.is_head:
+            self._too_short()
+
+    def _was_handled(self, result: Any) -> bool:
+        return (
+            result is ALREADY_HANDLED
+            or isinstance(result, AlreadyHandled)
+            or self._said_handled()
+            or (self.body.taken and not result)
+        )
+
+    @staticmethod
+    def _said_handled() -> bool:
+        said: bool = WSGI_LOCAL.already_handled
+        if said:
+            WSGI_LOCAL.already_handled = False
+        return said
+
+    def _send_list(self, result: Any) -> None:
+        data = b"".join([_checked(part) for part in result])
+        if self.head_sent:
+            self._send_body(data)
+        elif self.is_head and not data:
+            # The application left the body out, and how long it would be.
+            self._send_head(None, b"")
+        else:
+            self._send_head(len(data), data)
+
+    def _iterate(self, result: Iterable[bytes]) -> None:
+        pieces: list[bytes] = []
+        size = 0
+        least: int | None = None
+        for piece in result:
+            if type(piece) is not bytes:
+                piece = _checked(piece)
+            if not piece:
+                continue
+            if least is None:
+                least = self._least()
+            pieces.append(piece)
+            size += len(piece)
+            if size >= least:
+                self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                pieces.clear()
+                size = 0
+        if pieces:
+            self.write(b"".join(pieces))
+        elif not self.head_sent:
+            self._send_head(None if self.is_head else 0, b"")
+
+    def _least(self) -> int:
+        wanted = self.environ.get("eventlet.minimum_write_chunk_size")
+        if wanted is None:
+            wanted = self.server.minimum_chunk_size
+        return settings.MINIMUM_CHUNK_SIZE if wanted is None else int(wanted)
+
+    def _send_file(self, result: FileWrapper) -> bool:
+        """Send a file by the system's own means; False if that cannot be."""
+        file = result.filelike
+        sendfile = getattr(self.connection.sock, "sendfile", None)
+        if self.head_sent or sendfile is None or self.head is None:
+            return False
+        try:
+            offset = file.tell()
+            size = file.seek(0, 2) - offset
+            file.seek(offset)
+            file.fileno()
+        except (AttributeError, OSError, ValueError):
+            return False
+        if self.head.length is not None:
+            size = min(size, self.head.length)
+        self._send_head(size, b"")
+        if self.is_head or self.left == 0 or size <= 0:
+            return True
+        try:
+            sent = sendfile(file, offset, size)
+        except OSError:
+            self.client_gone = True
+            self.keep_alive = False
+            raise
+        self.sent += sent
+        assert self.left is not None
+        self.left -= sent
+        return True
+
+    def _too_short(self) -> None:
+        if self.is_head:
+            return
+        self.keep_alive = False
+        self.server.log.error(
+            f"{self._what()} answered {self.left} bytes less than its Content-Length; "
+            "the connection is closed"
+        )
+
+    # -- when it goes wrong ----------------------------------------------------------------
+
+    def _failed(self, exc: BaseException) -> None:
+        server = self.server
+        self.keep_alive = False
+        if isinstance(exc, StopServe):
+            server.stop(f"{self._what()} raised StopServe")
+            if not self.head_sent:
+                self._send_error("503 Service Unavailable", "")
+            return
+        if self.client_gone or (isinstance(exc, ClientGoneError) and self.body.broken):
+            server.log.debug(f"{self._what()}: the client has gone ({exc!r})")
+            return
+        text = "".join(traceback.format_exception(exc))
+        server.log.error(text)
+        if self.head_sent:
+            return
+        if isinstance(exc, ChunkReadError):
+            self._send_error("400 Bad Request", "")
+        else:
+            self._send_error(
+                "500 Internal Server Error", text if server.shows_tracebacks else ""
+            )
+
+    def _send_error(self, status: str, text: str) -> None:
+        body = (text or f"{status}\n").encode("utf-8", "replace")
+        self.head = AnswerHead(
+            status, [("Content-Type", "text/plain; charset=utf-8")], capitalize=True
+        )
+        try:
+            self._send_head(len(body), body)
+        except OSError:
+            pass
+
+    def _call_hooks(self, hooks: Any) -> None:
+        for hook, args, kwargs in hooks:
+            try:
+                hook(self.environ, *args, **kwargs)
+            except Exception:
+                self.server.log.error(
+                    f"a hook of {self._what()} failed:\n{traceback.format_exc()}"
+                )
+
+    # -- for the log ----------------------------------------------------------------------
+
+    @property
+    def status_code(self) -> str:
+        """The status that was sent; ``"-"`` if the application answered by itself."""
+        return "-" if self.head is None else self.head.status[:3]
+
+
+def _checked(piece: Any) -> bytes:
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return bytes(piece)
+    raise TypeError(
+        f"an application's answer is made of bytes, not {type(piece).__name__}: encode it"
+    )
