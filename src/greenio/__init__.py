@@ -29,21 +29,22 @@ from ._bridge.wrappers import async_context as async_context
 from ._bridge.wrappers import async_iter as async_iter
 from ._bridge.wrappers import sync_context as sync_context
 from ._bridge.wrappers import sync_iter as sync_iter
-from ._greenthread.sleeping import sleep as sleep
-from ._greenthread.spawning import call_after_global as call_after_global
-from ._greenthread.spawning import exc_after as exc_after
-from ._greenthread.spawning import spawn as spawn
-from ._greenthread.spawning import spawn_after as spawn_after
-from ._greenthread.spawning import spawn_n as spawn_n
-from ._greenthread.thread import GreenThread as GreenThread
-from ._greenthread.thread import kill as kill
-from ._greenthread.timeout import Timeout as Timeout
-from ._greenthread.timeout import is_timeout as is_timeout
-from ._greenthread.timeout import with_timeout as with_timeout
-from ._greenthread.timeout import wrap_is_timeout as wrap_is_timeout
 from ._std.errors import BlockingInLoopError as BlockingInLoopError
 from ._std.errors import SimultaneousUseError as SimultaneousUseError
+from ._std.public_names import claim as _claim
 from ._version import __version__ as __version__
+from .greenthread import GreenThread as GreenThread
+from .greenthread import call_after_global as call_after_global
+from .greenthread import exc_after as exc_after
+from .greenthread import kill as kill
+from .greenthread import sleep as sleep
+from .greenthread import spawn as spawn
+from .greenthread import spawn_after as spawn_after
+from .greenthread import spawn_n as spawn_n
+from .timeout import Timeout as Timeout
+from .timeout import is_timeout as is_timeout
+from .timeout import with_timeout as with_timeout
+from .timeout import wrap_is_timeout as wrap_is_timeout
 
 if TYPE_CHECKING:
     from ._alias import install_as_eventlet as install_as_eventlet
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from .patcher import monkey_patch as monkey_patch
 
 TimeoutError = Timeout  # noqa: A001 - eventlet's name for it
+# Not in `__all__`: `from greenio import *` is not to replace the builtin, or a module.
+_ALIASES = ("TimeoutError", "greenlet")
 
 # Loaded when first asked for, so that `import greenio` stays quick, and so that none of
 # them can be half-imported by another.
@@ -129,7 +132,6 @@ __all__ = [
     "SimultaneousUseError",
     "StopServe",
     "Timeout",
-    "TimeoutError",
     "__version__",
     "as_async",
     "as_sync",
@@ -186,4 +188,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_MODULES})
+    dunders = [name for name in globals() if name.startswith("__")]
+    return sorted({*__all__, *_ALIASES, *_MODULES, *dunders})
+
+
+_claim(globals())

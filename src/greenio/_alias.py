@@ -53,6 +53,9 @@ def install_as_eventlet() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
+install_as_eventlet.__module__ = _PACKAGE
+
+
 class _Eventlet(ModuleType):
     """The module `eventlet`: greenio's names under eventlet's version."""
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from ._asgi.middleware import WSGIMiddleware as WSGIMiddleware
 from ._asgi.request import IncompleteResponseError as IncompleteResponseError
+from ._std.public_names import claim
 
 __all__ = ["IncompleteResponseError", "WSGIMiddleware"]
 
-for _public in (IncompleteResponseError, WSGIMiddleware):
-    _public.__module__ = __name__
-del _public
+claim(globals())

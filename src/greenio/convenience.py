@@ -9,6 +9,7 @@ from ._net.serving import connect as connect
 from ._net.serving import listen as listen
 from ._net.serving import serve as serve
 from ._net.serving import wrap_ssl as wrap_ssl
+from ._std.public_names import claim
 
 __all__ = [
     "ReusePortUnavailableWarning",
@@ -19,3 +20,5 @@ __all__ = [
     "serve",
     "wrap_ssl",
 ]
+
+claim(globals())

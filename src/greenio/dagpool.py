@@ -5,5 +5,8 @@ from __future__ import annotations
 from ._greenthread.dag import Collision as Collision
 from ._greenthread.dag import DAGPool as DAGPool
 from ._greenthread.dag import PropagateError as PropagateError
+from ._std.public_names import claim
 
 __all__ = ["Collision", "DAGPool", "PropagateError"]
+
+claim(globals())

@@ -23,6 +23,7 @@ from ._db.pool import DatabaseConnector as DatabaseConnector
 from ._db.pool import RawConnectionPool as RawConnectionPool
 from ._db.pool import TpooledConnectionPool as TpooledConnectionPool
 from ._db.pool import cleanup_rollback as cleanup_rollback
+from ._std.public_names import claim
 
 __all__ = [
     "BaseConnectionPool",
@@ -35,3 +36,5 @@ __all__ = [
     "TpooledConnectionPool",
     "cleanup_rollback",
 ]
+
+claim(globals())

@@ -20,6 +20,7 @@ from ._debug.switches import (
 )
 from ._debug.switches import hub_timer_stacks as hub_timer_stacks
 from ._debug.switches import tpool_exceptions as tpool_exceptions
+from ._std.public_names import claim
 
 __all__ = [
     "Blocking",
@@ -39,3 +40,5 @@ __all__ = [
     "tpool_exceptions",
     "unspew",
 ]
+
+claim(globals())

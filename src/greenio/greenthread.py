@@ -21,6 +21,7 @@ from ._greenthread.spawning import spawn_n as spawn_n
 from ._greenthread.thread import GreenThread as GreenThread
 from ._greenthread.thread import cancel as cancel
 from ._greenthread.thread import kill as kill
+from ._std.public_names import claim
 
 call_after = call_after_local
 
@@ -45,3 +46,5 @@ __all__ = [
     "wait",
     "wait_async",
 ]
+
+claim(globals())

@@ -12,6 +12,7 @@ from ._patch.monkey import is_monkey_patched as is_monkey_patched
 from ._patch.monkey import monkey_patch as monkey_patch
 from ._patch.original_modules import original as original
 from ._patch.report import report as report
+from ._std.public_names import claim
 
 __all__ = [
     "SysModulesSaver",
@@ -25,3 +26,5 @@ __all__ = [
     "report",
     "slurp_properties",
 ]
+
+claim(globals())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from queue import Empty as Empty  # noqa: TID251 - a class; nothing of it is patched
 from queue import Full as Full  # noqa: TID251
 
+from ._std.public_names import claim
 from ._sync.queue import LifoQueue as LifoQueue
 from ._sync.queue import LightQueue as LightQueue
 from ._sync.queue import PriorityQueue as PriorityQueue
@@ -22,3 +23,5 @@ __all__ = [
     "QueueStatistics",
     "SimpleQueue",
 ]
+
+claim(globals())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._std.public_names import claim
 from ._sync.semaphore import BoundedSemaphore as BoundedSemaphore
 from ._sync.semaphore import CappedSemaphore as CappedSemaphore
 from ._sync.semaphore import CappedSemaphoreStatistics as CappedSemaphoreStatistics
@@ -15,3 +16,5 @@ __all__ = [
     "Semaphore",
     "SemaphoreStatistics",
 ]
+
+claim(globals())

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from ._std.public_names import claim
 from ._std.settable import make_settable as _make_settable
 from ._std.settable import setting as _setting
 from ._tpool import settings as _settings
@@ -30,6 +31,8 @@ from ._tpool.proxy import proxy_call as proxy_call
 from ._tpool.settings import DEFAULT_SIZE as DEFAULT_SIZE
 
 __all__ = ["Proxy", "execute", "killall", "proxy_call", "set_num_threads", "setup"]
+
+claim(globals())
 
 QUIET: bool
 KILL_TIMEOUT: float

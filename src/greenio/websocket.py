@@ -6,6 +6,7 @@ connection in a green thread.
 
 from __future__ import annotations
 
+from ._std.public_names import claim
 from ._ws.connection import ACCEPTABLE_CLIENT_ERRORS as ACCEPTABLE_CLIENT_ERRORS
 from ._ws.connection import DEFAULT_MAX_FRAME_LENGTH as DEFAULT_MAX_FRAME_LENGTH
 from ._ws.connection import RFC6455WebSocket as RFC6455WebSocket
@@ -35,3 +36,5 @@ __all__ = [
     "WebSocket",
     "WebSocketWSGI",
 ]
+
+claim(globals())

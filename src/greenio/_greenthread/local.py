@@ -55,8 +55,6 @@ class local:  # noqa: N801 - the name that `threading` gives it
 
     __slots__ = ("__weakref__", "_local__state")
 
-    _local__state: _State
-
     def __new__(cls, /, *args: Any, **kwargs: Any) -> local:
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")

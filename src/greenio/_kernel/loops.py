@@ -15,7 +15,7 @@ from .._std.errors import HubError
 from .._std.originals import in_main_thread
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
-HubSpec: TypeAlias = "str | LoopFactory | ModuleType | None"
+HubSpec: TypeAlias = str | LoopFactory | ModuleType | None
 
 ENVIRONMENT_VARIABLE = "GREENIO_HUB"
 

@@ -12,7 +12,8 @@
         └── IOClosed                the descriptor was closed while waiting on it
 
 `Timeout` (a BaseException) lives in `greenio.timeout`, `greenlet.GreenletExit` is
-what a killed green thread sees.
+what a killed green thread sees. Each class bears the name of the module that users import
+it from, which may not have been imported yet when it is raised.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class SimultaneousUseError(RuntimeError):
 class AlreadySentError(AssertionError):
     """An `Event` was sent twice; an AssertionError, as eventlet raises."""
 
+    __module__ = "greenio.event"
+
     def __init__(self, what: str = "the event") -> None:
         super().__init__(
             f"{what} was sent already; call reset() before sending again, or make a "
@@ -55,9 +58,13 @@ class AlreadySentError(AssertionError):
 class HubError(Exception):
     """A hub could not be chosen, made or used."""
 
+    __module__ = "greenio.hubs"
+
 
 class HubClosedError(HubError, RuntimeError):
     """The loop behind a hub is closed, so nothing on it can be woken any more."""
+
+    __module__ = "greenio.hubs"
 
     def __init__(self, what: str = "the hub") -> None:
         super().__init__(
@@ -69,6 +76,8 @@ class HubClosedError(HubError, RuntimeError):
 
 class IOClosed(OSError):
     """The descriptor was closed while somebody waited on it, or before."""
+
+    __module__ = "greenio.hubs"
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(args or (errno.EBADF, os.strerror(errno.EBADF))))

@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from queue import Empty, Full  # noqa: TID251 - classes; nothing of them is patched
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._kernel.waiters import (
     TIMED_OUT,
@@ -83,7 +83,7 @@ class LightQueue(Generic[T]):
     """
 
     # Whether an item may go straight from a putter to a getter.
-    _direct: ClassVar[bool] = True
+    _direct = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from .._net.constants import SHUT_RDWR, SO_ERROR, SOL_SOCKET
 from .._net.files import set_nonblocking as set_nonblocking
 from .._net.socket import GreenSocket as GreenSocket
+from .._std.public_names import claim
 
 S = TypeVar("S")
 
@@ -27,6 +28,8 @@ __all__ = [
     "socket_connect",
     "socket_timeout",
 ]
+
+claim(globals())
 
 BUFFER_SIZE = 4096
 # Error numbers: a connection is on its way; it is there; a call would block; the

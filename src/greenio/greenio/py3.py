@@ -6,6 +6,7 @@ import io
 
 from .._net.files import GreenFileIO as GreenFileIO
 from .._net.files import open_pipe
+from .._std.public_names import claim
 from .base import SOCKET_BLOCKING as SOCKET_BLOCKING
 from .base import greenpipe_doc as greenpipe_doc
 
@@ -16,6 +17,8 @@ __all__ = [
     "GreenPipe",
     "greenpipe_doc",
 ]
+
+claim(globals())
 
 DEFAULT_BUFFER_SIZE = io.DEFAULT_BUFFER_SIZE
 

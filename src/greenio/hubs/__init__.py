@@ -11,6 +11,7 @@ from .._kernel.hub import Hub as Hub
 from .._std.errors import HubClosedError as HubClosedError
 from .._std.errors import HubError as HubError
 from .._std.errors import IOClosed as IOClosed
+from .._std.public_names import claim
 
 __all__ = [
     "Hub",
@@ -26,6 +27,8 @@ __all__ = [
     "trampoline",
     "use_hub",
 ]
+
+claim(globals())
 
 builtin_hub_names = ("asyncio", "uvloop")
 

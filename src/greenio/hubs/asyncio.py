@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from .._kernel.hub import Hub as Hub
+from .._std.public_names import claim
 
 __all__ = ["Hub", "is_available"]
+
+claim(globals())
 
 
 def is_available() -> bool:

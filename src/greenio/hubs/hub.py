@@ -6,5 +6,8 @@ from .._kernel.descriptors import READ as READ
 from .._kernel.descriptors import WRITE as WRITE
 from .._kernel.descriptors import Listener as FdListener
 from .._kernel.hub import Hub as BaseHub
+from .._std.public_names import claim
 
 __all__ = ["READ", "WRITE", "BaseHub", "FdListener"]
+
+claim(globals())
