@@ -291,7 +291,11 @@ class OrderedResults(_Results[T_co]):
                 feed.put_back(thread)
                 raise
         feed.taken()
-        return thread.outcome()  # type: ignore[no-any-return]
+        try:
+            return thread.outcome()  # type: ignore[no-any-return]
+        finally:
+            # What is raised keeps this frame.
+            del thread, feed, self
 
     next = __next__
 
@@ -310,7 +314,11 @@ class OrderedResults(_Results[T_co]):
                 feed.put_back(thread)
                 raise
         feed.taken()
-        return thread.outcome()  # type: ignore[no-any-return]
+        try:
+            return thread.outcome()  # type: ignore[no-any-return]
+        finally:
+            # What is raised keeps this frame.
+            del thread, feed, self
 
 
 class UnorderedResults(_Results[T_co]):
@@ -324,7 +332,10 @@ class UnorderedResults(_Results[T_co]):
         if thread is None:
             raise StopIteration
         self._feed.taken()
-        return thread.outcome()  # type: ignore[no-any-return]
+        try:
+            return thread.outcome()  # type: ignore[no-any-return]
+        finally:
+            del thread, self
 
     next = __next__
 
@@ -336,4 +347,7 @@ class UnorderedResults(_Results[T_co]):
         if thread is None:
             raise StopAsyncIteration
         self._feed.taken()
-        return thread.outcome()  # type: ignore[no-any-return]
+        try:
+            return thread.outcome()  # type: ignore[no-any-return]
+        finally:
+            del thread, self

@@ -119,7 +119,7 @@ class GreenThread(greenlet):
             elif error is not None and not isinstance(error, _QUIET):
                 report = _Unretrieved(self._hub, repr(self), error)
                 if not self.fire_and_forget:
-                    self._unretrieved = report
+                    self._unretrieved: _Unretrieved | None = report
                 del report
         if links:
             for func, args, kwargs in links:
@@ -239,7 +239,10 @@ class GreenThread(greenlet):
                     except asyncio.CancelledError:
                         continue
                 raise
-        return self.outcome_async()
+        try:
+            return self.outcome_async()
+        finally:
+            del self
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.wait_async().__await__()
@@ -295,6 +298,9 @@ class GreenThread(greenlet):
         unretrieved = getattr(self, "_unretrieved", None)
         if unretrieved is not None:
             unretrieved.retrieved()
+            self._unretrieved = None
+        if greenlet.dead.__get__(self):
+            self.gr_context = None
         if type(error) in _KILLED:
             return type(error)(*error.args)
         # Each raise starts from the traceback that the failure had, or the shared
