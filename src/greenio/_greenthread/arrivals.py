@@ -25,8 +25,10 @@ class Arrivals:
         """Add a green thread."""
         try:
             hold()
-            if not (self.takers and self.takers.wake_one(thread)):
-                self.threads.append(thread)
+            while self.takers:
+                if self.takers.wake_one(thread):
+                    return
+            self.threads.append(thread)
         finally:
             drop()
 
@@ -48,6 +50,8 @@ class Arrivals:
             if self.threads:
                 return self.threads.popleft()
             waiter = new_waiter("waiting for a result")
+            if self.threads:
+                return self.threads.popleft()
             self.takers.append(waiter)
         finally:
             drop()
@@ -60,6 +64,8 @@ class Arrivals:
             if self.threads:
                 return self.threads.popleft()
             waiter = TaskWaiter()
+            if self.threads:
+                return self.threads.popleft()
             self.takers.append(waiter)
         thread: GreenThread | None = await self.takers.wait_async(
             waiter, None, self._give_back

@@ -99,6 +99,10 @@ class Slots:
                 return False
             waiter = new_waiter("spawning on a full GreenPool")
             waiters = self.waiters
+            if self.free > 0:
+                # Freed by who interrupted us in between.
+                self.free -= 1
+                return True
             waiters.append(waiter)
         finally:
             drop()
@@ -113,14 +117,19 @@ class Slots:
                 return
             waiter = TaskWaiter()
             waiters = self.waiters
+            if self.free > 0:
+                self.free -= 1
+                return
             waiters.append(waiter)
         await waiters.wait_async(waiter, None, self.give_back)
 
     def give_back(self, _value: object = None) -> None:
         """Take a slot back, or hand it on; the mutex is held."""
         waiters = self.waiters
-        if self.free < 0 or not (waiters and waiters.wake_one()):
-            self.free += 1
+        while self.free >= 0 and waiters:
+            if waiters.wake_one():
+                return
+        self.free += 1
 
     def start(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

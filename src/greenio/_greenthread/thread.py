@@ -207,7 +207,10 @@ class GreenThread(greenlet):
             waiter = new_waiter("GreenThread.wait()")
             watchers = self._watchers
             if watchers is None:
-                self._watchers = watchers = []
+                watchers = self._watchers = []
+            if self._state is not PENDING:
+                # Ended while we were interrupted in between.
+                return
             watchers.append(waiter)
         try:
             waiter.block()

@@ -318,8 +318,9 @@ GiveBack = Callable[[Any], None]
 class WaitQueue(deque[Waiter]):
     """The waiters of one primitive, first come, first served.
 
-    A method that waits does, under the mutex, either what it came for or
-    ``queue.append(waiter)``; leaves the mutex; and calls `wait` or `wait_async`.
+    A method that waits does, under the mutex, either what it came for or makes a waiter,
+    looks once more and calls ``queue.append(waiter)`` in that very step (see `mutex`);
+    leaves the mutex; and calls `wait` or `wait_async`.
 
     Whoever leaves from the middle (a time limit, a kill) is counted in `left` and swept
     out later: searching a deque costs microseconds per hundred waiters, which
@@ -358,6 +359,19 @@ class WaitQueue(deque[Waiter]):
             if woken:
                 return True
         return False
+
+    def wake_first(self, waiter: Waiter, value: Any) -> bool:
+        """Wake the first waiter, which is the one given. The mutex is held.
+
+        Returns:
+            Whether it could be woken.
+        """
+        woken = waiter.wake(value)
+        if self and self[0] is waiter:
+            del self[0]
+        if self.left:
+            self._trim()
+        return woken
 
     def wake_all(self, value: Any = None) -> None:
         """Wake every waiter. The mutex is held."""

@@ -97,6 +97,9 @@ class ThreadLock(Lock):
                 return True
             # In front of green threads of this loop: they could not pass it on.
             waiter = ThreadWaiter()
+            if self.counter > 0:
+                self.counter = 0
+                return True
             self._waiters.appendleft(waiter)
         return self._waiters.wait(waiter, timeout, self._give_back) is not TIMED_OUT
 
@@ -112,8 +115,8 @@ class ThreadLock(Lock):
     def _give_back(self, _value: object) -> None:
         waiters = self._waiters
         while waiters:
-            waiter = waiters.pop_first()
-            if waiter.wake():
+            waiter = waiters[0]
+            if waiters.wake_first(waiter, None):
                 self._place = _place_of(waiter)
                 return
         self.counter = 1

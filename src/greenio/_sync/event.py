@@ -211,12 +211,12 @@ class Event(Generic[T]):
     def _join(self, waiter: Waiter) -> WaitQueue | None:
         """Queue a waiter, or give it the outcome that was sent meanwhile."""
         with mutex:
-            if self._outcome is not None:
-                waiter.value = self._outcome
-                return None
             waiters = self._waiters
             if waiters is None:
                 waiters = self._waiters = WaitQueue()
+            if self._outcome is not None:
+                waiter.value = self._outcome
+                return None
             waiters.append(waiter)
             return waiters
 

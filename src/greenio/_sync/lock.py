@@ -51,7 +51,10 @@ class Lock(Semaphore):
             if self.counter > 0:
                 raise RuntimeError(f"release unlocked lock: {self!r} is not held")
             waiters = self._waiters
-            if not (waiters and waiters.wake_one()):
+            while waiters:
+                if waiters.wake_one():
+                    break
+            else:
                 self.counter += 1
         finally:
             drop()
@@ -250,6 +253,11 @@ class RLock:
                 return False
             waiter = new_waiter()
             waiter.value = (me, count)
+            if self._count == 0:
+                # Released by who interrupted us in between.
+                self._owner = me
+                self._count = count
+                return True
             if in_front:
                 self._waiters.appendleft(waiter)
             else:
@@ -261,10 +269,16 @@ class RLock:
     def _hand_over(self) -> None:
         waiters = self._waiters
         while waiters:
-            waiter: Waiter = waiters.pop_first()
+            waiter: Waiter = waiters[0]
             turn = waiter.value
-            if waiter.wake(turn):
-                self._owner, self._count = turn
+            woken = False
+            try:
+                woken = waiters.wake_first(waiter, turn)
+            finally:
+                if woken or (waiter.done and waiter.value is turn):
+                    # It is his, also if an interrupt has come.
+                    self._owner, self._count = turn
+            if woken:
                 self._handed_to(waiter)
                 if self._waiting.get(self._owner, 0) > 1:
                     self._take_along()

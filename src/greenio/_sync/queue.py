@@ -177,13 +177,18 @@ class LightQueue(Generic[T]):
         """Move the items of waiting putters in, while there is room."""
         putters = self._putters
         while putters and (limit is None or len(self.queue) < limit):
-            item = putters[0].value
+            waiter = putters[0]
+            if waiter.done:
+                # Left there by an interrupt.
+                putters.wake_first(waiter, None)
+                continue
+            item = waiter.value
             try:
                 self._put(item)
             except Exception as exc:
-                putters.pop_first().wake(_Refused(exc))
+                putters.wake_first(waiter, _Refused(exc))
                 continue
-            if putters.pop_first().wake(item):
+            if putters.wake_first(waiter, item):
                 self._puts += 1
             else:
                 self._remove(item)
@@ -242,7 +247,13 @@ class LightQueue(Generic[T]):
             waiter = new_waiter("put()")
             waiter.value = item
             putters = self._putters
+            while self._getters:
+                # Come by who interrupted us in between.
+                if self._offer(item):
+                    return
             putters.append(waiter)
+            # Or he has made room.
+            self._admit(self.maxsize)
         finally:
             drop()
         outcome = putters.wait(waiter, timeout, self._withdraw)
@@ -262,7 +273,11 @@ class LightQueue(Generic[T]):
             waiter = TaskWaiter()
             waiter.value = item
             putters = self._putters
+            while self._getters:
+                if self._offer(item):
+                    return
             putters.append(waiter)
+            self._admit(self.maxsize)
         finally:
             drop()
         outcome = await putters.wait_async(waiter, timeout, self._withdraw)
@@ -312,6 +327,11 @@ class LightQueue(Generic[T]):
                 raise Empty
             waiter = new_waiter("get()")
             getters = self._getters
+            while self.queue or self._putters:
+                # Put by who interrupted us in between.
+                item = self._take()
+                if item is not _NOTHING:
+                    return item
             getters.append(waiter)
         finally:
             drop()
@@ -333,6 +353,10 @@ class LightQueue(Generic[T]):
                 raise Empty
             waiter = TaskWaiter()
             getters = self._getters
+            while self.queue or self._putters:
+                item = self._take()
+                if item is not _NOTHING:
+                    return item
             getters.append(waiter)
         finally:
             drop()
@@ -462,6 +486,8 @@ class Queue(LightQueue[T]):
             if timeout == 0:
                 return False
             waiter = new_waiter("join()")
+            if self._puts <= self._tasks_done:
+                return True
             self._joiners.append(waiter)
         return self._joiners.wait(waiter, timeout, None) is not TIMED_OUT
 
@@ -475,6 +501,8 @@ class Queue(LightQueue[T]):
             if timeout == 0:
                 return False
             waiter = TaskWaiter()
+            if self._puts <= self._tasks_done:
+                return True
             self._joiners.append(waiter)
         return await self._joiners.wait_async(waiter, timeout, None) is not TIMED_OUT
 

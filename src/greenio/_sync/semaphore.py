@@ -104,6 +104,10 @@ class Semaphore:
                 return False
             waiter = new_waiter("acquire()")
             waiters = self._waiters
+            if self.counter > 0:
+                # Released by who interrupted us in between.
+                self.counter -= 1
+                return True
             waiters.append(waiter)
         finally:
             drop()
@@ -123,6 +127,9 @@ class Semaphore:
                 return False
             waiter = TaskWaiter()
             waiters = self._waiters
+            if self.counter > 0:
+                self.counter -= 1
+                return True
             waiters.append(waiter)
         finally:
             drop()
@@ -141,7 +148,10 @@ class Semaphore:
         try:
             hold()
             waiters = self._waiters
-            if not (waiters and waiters.wake_one()):
+            while waiters:
+                if waiters.wake_one():
+                    break
+            else:
                 self.counter += 1
         finally:
             drop()
@@ -151,8 +161,10 @@ class Semaphore:
         # For a permit that was handed over to somebody who ended instead of using it.
         # Not `release`, which in subclasses checks what the caller is doing.
         waiters = self._waiters
-        if not (waiters and waiters.wake_one()):
-            self.counter += 1
+        while waiters:
+            if waiters.wake_one():
+                return
+        self.counter += 1
 
     def __enter__(self) -> bool:
         return self.acquire()
