@@ -194,10 +194,17 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     if thread is not None:
         if thread._state is PENDING:
             await thread.serve_until_done()
-        return finish(thread)  # type: ignore[no-any-return]
+        try:
+            return finish(thread)  # type: ignore[no-any-return]
+        finally:
+            # What is raised keeps this frame.
+            del thread
     thread = start_here(func, *args, **kwargs)
     await _wait_or_cancel(thread)
-    return thread.outcome_async()  # type: ignore[no-any-return]
+    try:
+        return thread.outcome_async()  # type: ignore[no-any-return]
+    finally:
+        del thread
 
 
 def _check_blocking(func: Any) -> None:
@@ -524,7 +531,10 @@ def finish(thread: InlineThread) -> Any:
     thread.detach_caller()
     if thread:
         hub.wake(thread)
-    return thread.outcome_async()
+    try:
+        return thread.outcome_async()
+    finally:
+        del thread
 
 
 # -- where there can be no inline thread ------------------------------------------------

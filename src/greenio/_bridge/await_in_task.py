@@ -41,7 +41,11 @@ def await_in_task(awaitable: Any) -> Any:
             awaitable.close()
         raise BlockingInLoopError("await_()") from None
     future, after = _future_of(awaitable, hub)
-    return _wait(future, after, hub).result()
+    try:
+        return _wait(future, after, hub).result()
+    finally:
+        # What is raised keeps this frame, and the future keeps what is raised.
+        del future, after, awaitable
 
 
 def await_green_thread(thread: GreenThread) -> Any:
@@ -53,9 +57,12 @@ def await_green_thread(thread: GreenThread) -> Any:
     except BlockingInLoopError:
         raise BlockingInLoopError("await_()") from None
     future, after = _task(thread.wait_async(), hub.loop)
-    if _wait(future, after, hub).cancelled():
-        return thread.outcome()
-    return future.result()
+    try:
+        if _wait(future, after, hub).cancelled():
+            return thread.outcome()
+        return future.result()
+    finally:
+        del future, after, thread
 
 
 def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
@@ -72,6 +79,7 @@ def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
         if _cancelling(future) <= before:
             future.cancel()
         _wait_for_the_end(future, hub)
+        del future
         raise
     finally:
         if after is not None:

@@ -13,7 +13,7 @@ from .._kernel.current import get_hub
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from, forget_own_locals
+from .._kernel.reraise import exception_from, forget_own_frames
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import HubClosedError
@@ -99,7 +99,7 @@ class GreenThread(greenlet):
             traceback = error.__traceback__
             if traceback is not None and traceback.tb_next is not None:
                 error.__traceback__ = traceback = traceback.tb_next
-            forget_own_locals(traceback)
+            forget_own_frames(traceback)
             self._traceback = traceback
             del traceback
         self._end(_FAILED, None, error)

@@ -26,17 +26,30 @@ def fresh(error: BaseException) -> BaseException:
     return error.with_traceback(original)
 
 
-def forget_own_locals(traceback: TracebackType | None) -> None:
+# Where a greenlet stops, and is told so if it is killed or its time is up.
+_WAITS = ("park", "block", "sleep")
+
+
+def forget_own_frames(traceback: TracebackType | None) -> None:
     """Have the frames of greenio in a traceback keep nothing; those have all ended.
 
-    They know the green thread that has failed, which keeps the traceback.
+    They know the green thread that has failed, which keeps the traceback. The traceback
+    of what was thrown into a wait ends with the line of the user's that waited.
     """
+    last_of_users = None
+    name = ""
     while traceback is not None:
         frame = traceback.tb_frame
         if frame.f_globals.get("__name__", "").startswith("greenio."):
+            name = frame.f_code.co_name
             with suppress(RuntimeError):
                 frame.clear()
+        else:
+            name = ""
+            last_of_users = traceback
         traceback = traceback.tb_next
+    if name in _WAITS and last_of_users is not None:
+        last_of_users.tb_next = None
 
 
 def exception_from(throw_args: tuple[Any, ...]) -> BaseException:
