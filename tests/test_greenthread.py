@@ -169,14 +169,18 @@ def test_failure_nobody_waits_for_is_reported_once(reported):
     assert "nobody waited" in reported[0]["message"]
 
 
-def test_failure_is_not_reported_while_somebody_may_wait(reported):
+def test_failure_is_reported_when_it_happens_and_still_raised_later(reported):
     thread = spawn(fail)
     sleep(0)
     sleep(0)
-    assert reported == []
+    assert len(reported) == 1
+    assert reported[0]["greenthread"] is thread
+    with pytest.raises(KeyError, match="inside"):
+        thread.wait()
+    reported.clear()
     del thread
     gc.collect()
-    assert len(reported) == 1
+    assert reported == []
 
 
 def test_reports_can_be_switched_off(reported):

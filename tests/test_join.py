@@ -54,9 +54,9 @@ def test_kill_takes_the_links_back(hub_name):
     thread = spawn(gate.wait)
     joiner = spawn(greenio.joinall, [thread])
     sleep(0)
-    assert len(thread._links) == 1
+    assert len(thread._watchers) == 1
     joiner.kill()
-    assert thread._links == []
+    assert not thread._watchers
     gate.send()
     thread.wait()
 

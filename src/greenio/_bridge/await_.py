@@ -72,7 +72,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._greenthread.arguments import check_callable
+from .._greenthread.arguments import check_callable, name_of
 from .._greenthread.thread import PENDING, GreenThread, body, kill
 from .._kernel import current as _current
 from .._kernel.current import get_hub
@@ -376,14 +376,12 @@ class InlineThread(GreenThread):
     async def _wait_for_thread(self) -> None:
         """Wait until it ends or asks for something."""
         self.caller_waiter = waiter = TaskWaiter()
-        if self._watchers is None:
-            self._watchers = []
-        self._watchers.append(waiter)
+        self.watch(waiter)
         try:
             await waiter.future
         finally:
             self.caller_waiter = None
-            self._forget(waiter)
+            self.unwatch(waiter)
 
     def _owe(self, error: asyncio.CancelledError) -> None:
         """Have a cancellation of the caller's raised in the function."""
@@ -506,6 +504,7 @@ def start_inline(
     if idle:
         thread = idle.pop()
         thread._call = (func, args, kwargs)
+        thread._name = name_of(func)
         thread._state = PENDING
     else:
         thread = InlineThread(hub, func, args, kwargs, context)

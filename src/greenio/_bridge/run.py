@@ -164,6 +164,7 @@ def from_thread(
     def start() -> None:
         nonlocal thread
         thread = GreenThread(target, call_either, (func, args, {}), {})
+        thread.has_taker = True
         thread.link(finished)
         target.wake(thread)
 

@@ -48,3 +48,13 @@ def checked_size(size: Any, what: str) -> int:
     if size < 0:
         raise ValueError(f"{what}() takes a size of 0 or more, not {size!r}")
     return size
+
+
+def name_of(func: Any) -> str:
+    """Return the name of a function, or of what else is called."""
+    try:
+        return func.__qualname__  # type: ignore[no-any-return]
+    except AttributeError:
+        # functools.partial, or an object that can be called.
+        inner = getattr(func, "func", None)
+        return type(func).__qualname__ if inner is None else name_of(inner)

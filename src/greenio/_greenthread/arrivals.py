@@ -23,6 +23,7 @@ class Arrivals:
 
     def put(self, thread: GreenThread) -> None:
         """Add a green thread."""
+        thread.has_taker = True
         try:
             hold()
             while self.takers:

@@ -76,28 +76,31 @@ class _Inbox(Generic[T]):
     def open(self) -> None:
         """Leave it with each of the objects."""
         for thing in self.objects:
-            if isinstance(thing, GreenThread):
-                thing.link(self.put)
-                continue
-            assert isinstance(thing, _Eventlike)
             signpost = _Signpost()
             signpost.inbox = self
             signpost.thing = thing
             signpost.done = False
-            signpost.queue = thing._join(signpost)
-            if signpost.queue is None:
-                self.put(thing)
+            signpost.queue = None
+            if isinstance(thing, GreenThread):
+                pending = thing.watch(signpost)
             else:
+                assert isinstance(thing, _Eventlike)
+                signpost.queue = thing._join(signpost)
+                pending = signpost.queue is not None
+            if pending:
                 self._signposts.append(signpost)
+            else:
+                self.put(thing)
 
     def close(self) -> None:
         """Take it back from all of them."""
-        for thing in self.objects:
-            if isinstance(thing, GreenThread):
-                thing.unlink(self.put)
         with mutex:
             for signpost in self._signposts:
-                if not signpost.done and signpost.queue is not None:
+                if signpost.done:
+                    continue
+                if signpost.queue is None:
+                    signpost.thing.unwatch(signpost)
+                else:
                     signpost.done = True
                     signpost.queue.discard(signpost)
             self._owners.wake_all()

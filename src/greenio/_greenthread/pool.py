@@ -141,14 +141,10 @@ class GreenPool:
     ) -> GreenThread:
         """Like `spawn`, for functions whose result nobody needs.
 
-        A failure goes to the loop's exception handler at once.
-
         Raises:
             TypeError: `function` cannot be called.
         """
-        thread = self.spawn(function, *args, **kwargs)
-        thread.fire_and_forget = True
-        return thread
+        return self.spawn(function, *args, **kwargs)
 
     async def spawn_async(
         self, function: Callable[..., Any], *args: Any, **kwargs: Any

@@ -111,6 +111,7 @@ class Feed(Arrivals):
             if self.ordered:
                 self.put(thread)
             else:
+                thread.has_taker = True
                 thread.link(self.put)
 
     def ended(self, feeder: GreenThread) -> None:

@@ -47,14 +47,12 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """Run a function in a green thread whose result nobody needs.
 
-    Like `spawn`, but a failure goes to the loop's exception handler at once.
+    It is `spawn` by eventlet's name for that.
 
     Raises:
         TypeError: `func` cannot be called.
     """
-    thread = spawn(func, *args, **kwargs)
-    thread.fire_and_forget = True
-    return thread
+    return spawn(func, *args, **kwargs)
 
 
 def _spawn_after(

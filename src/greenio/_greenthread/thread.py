@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
+from traceback import StackSummary, walk_stack
+from types import FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -19,8 +22,13 @@ from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
+from .arguments import check_callable, name_of
 
 _init_greenlet = greenlet.__init__
+
+# How many calls of a spawner are noted down in debug mode.
+_STACK_DEPTH = 10
+_OURS = f"{__name__.partition('.')[0]}."
 
 
 class GreenThread(greenlet):
@@ -35,13 +43,15 @@ class GreenThread(greenlet):
         "_error",
         "_hub",
         "_links",
+        "_name",
         "_result",
+        "_spawned_at",
         "_state",
         "_timer",
         "_traceback",
         "_unretrieved",
         "_watchers",
-        "fire_and_forget",
+        "has_taker",
         "passed_on",
     )
 
@@ -49,6 +59,9 @@ class GreenThread(greenlet):
     has_own_locals = True
 
     passed_on: bool
+    # Where it was made, innermost call first; in the loop's debug mode.
+    _spawned_at: StackSummary
+    _unretrieved: _Unretrieved | None
 
     def __init__(
         self,
@@ -64,25 +77,27 @@ class GreenThread(greenlet):
         if hub.hides:
             self.run = hide_while(body, hub.loop)
         self._call: Any = (func, args, kwargs)
+        self._name = name_of(func)
         self._state = PENDING
-        self._watchers: list[Waiter] | None = None
-        self._links: list[tuple[Any, ...]] | None = None
-        self.fire_and_forget = False
+        # Both by what they are taken back with; in order.
+        self._watchers: dict[Waiter, None] | None = None
+        self._links: dict[Any, _Link] | None = None
+        # Whether somebody will ask for its result who does not wait for it yet.
+        self.has_taker = False
+        if hub.loop.get_debug():
+            self._spawned_at = _stack_of_spawner()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
 
     def _describe(self) -> str:
         if self._state is not PENDING:
-            return self._state
-        if self._call is not None:
-            return f"{_name(self._call[0])}, not started"
-        frame = self.gr_frame
-        inner = None
-        while frame is not None and frame.f_code is not _RUN_CODE:
-            inner, frame = frame, frame.f_back
-        name = "?" if inner is None else inner.f_code.co_name
-        return f"{name}, {'parked' if self.gr_frame is not None else 'running'}"
+            state = self._state
+        elif self._call is not None:
+            state = "not started"
+        else:
+            state = "parked" if self.gr_frame is not None else "running"
+        return f"{self._name}, {state}"
 
     # -- running -----------------------------------------------------------------
 
@@ -102,7 +117,7 @@ class GreenThread(greenlet):
             forget_own_frames(traceback)
             self._traceback = traceback
             del traceback
-        self._end(_FAILED, None, error)
+        self._end(_state_after(error), None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
         with mutex:
@@ -112,26 +127,52 @@ class GreenThread(greenlet):
             watchers = self._watchers
             links = self._links
             self._watchers = self._links = None
+            waited_for = False
             if watchers:
                 for watcher in watchers:
-                    watcher.wake()
+                    if not watcher.done and watcher.wake():
+                        waited_for = True
                 watchers.clear()
-            elif error is not None and not isinstance(error, _QUIET):
-                report = _Unretrieved(self._hub, repr(self), error)
-                if not self.fire_and_forget:
-                    self._unretrieved: _Unretrieved | None = report
-                del report
+        if error is None or isinstance(error, _QUIET):
+            if links:
+                self._call_links(links)
+            return
+        # Before the links, which may ask for the failure.
+        self._unretrieved = report = _Unretrieved(self._hub, repr(self), error)
         if links:
-            for func, args, kwargs in links:
-                self._call_link(func, args, kwargs)
+            self._call_links(links)
+        if not (waited_for or self.has_taker):
+            report.make(self)
+
+    def _call_links(self, links: dict[Any, _Link]) -> None:
+        """Call all of them, whatever the others raise."""
+        interrupt: BaseException | None = None
+        for link in links.values():
+            try:
+                self._call_link(*link)
+            except BaseException as exc:
+                interrupt = exc
+        links.clear()
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                del interrupt
 
     def _call_link(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
             func(self, *args, **kwargs)
-        except Exception as exc:
-            self._hub.report(f"the link {func!r} of {self!r} failed", exc)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except GreenletExit:
+            # Killed, as one whose function has not returned would be.
+            pass
+        except BaseException as exc:
+            self._hub.report(
+                f"the link {name_of(func)} of {self!r} failed", exc, greenthread=self
+            )
 
     def run_in_place(self) -> None:
         """Run the function in the caller; this green thread never starts.
@@ -141,6 +182,8 @@ class GreenThread(greenlet):
         """
         func, args, kwargs = self._call
         self._call = None
+        # The caller.
+        self.has_taker = True
         try:
             result = func(*args, **kwargs)
         except Exception as exc:
@@ -162,7 +205,9 @@ class GreenThread(greenlet):
         if timer is not None:
             timer.cancel()
         if self._state is PENDING:
-            self._end(_FAILED, None, exception_from(throw_args))
+            error = exception_from(throw_args)
+            state = _CANCELLED if isinstance(error, GreenletExit) else _FAILED
+            self._end(state, None, error)
 
     # -- what others see -----------------------------------------------------------
 
@@ -201,21 +246,15 @@ class GreenThread(greenlet):
                 "a green thread cannot wait for itself; wait for it from another "
                 "one, or use link() to be told when it ends"
             )
-        with mutex:
-            if self._state is not PENDING:
-                return
-            waiter = new_waiter("GreenThread.wait()")
-            watchers = self._watchers
-            if watchers is None:
-                watchers = self._watchers = []
-            if self._state is not PENDING:
-                # Ended while we were interrupted in between.
-                return
-            watchers.append(waiter)
+        if self._state is not PENDING:
+            return
+        waiter = new_waiter("GreenThread.wait()")
+        if not self.watch(waiter):
+            return
         try:
             waiter.block()
         except BaseException:
-            self._forget(waiter)
+            self.unwatch(waiter)
             raise
 
     async def wait_async(self) -> Any:
@@ -252,24 +291,36 @@ class GreenThread(greenlet):
 
     async def wait_end_async(self) -> None:
         """Await the end of the green thread, however it ends; it is not killed."""
-        with mutex:
-            if self._state is not PENDING:
-                return
-            waiter = TaskWaiter()
-            if self._watchers is None:
-                self._watchers = []
-            self._watchers.append(waiter)
+        waiter = TaskWaiter()
+        if not self.watch(waiter):
+            return
         try:
             await waiter.future
         except BaseException:
-            self._forget(waiter)
+            self.unwatch(waiter)
             raise
 
-    def _forget(self, waiter: Waiter) -> None:
+    def watch(self, waiter: Waiter) -> bool:
+        """Have a waiter woken when it ends, by somebody who then asks how.
+
+        Returns:
+            False if it has ended already.
+        """
+        with mutex:
+            if self._state is not PENDING:
+                return False
+            watchers = self._watchers
+            if watchers is None:
+                self._watchers = watchers = {}
+            watchers[waiter] = None
+            return True
+
+    def unwatch(self, waiter: Waiter) -> None:
+        """Have a waiter not woken any more."""
         with mutex:
             waiter.done = True
-            if self._watchers and waiter in self._watchers:
-                self._watchers.remove(waiter)
+            if self._watchers:
+                self._watchers.pop(waiter, None)
 
     def outcome(self) -> Any:
         """Return or raise what `wait` does, of a green thread that has ended."""
@@ -314,12 +365,20 @@ class GreenThread(greenlet):
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
 
         It is called in the ending green thread, or at once if that has ended already.
+        What it raises is reported, and keeps no other link from being called.
+
+        Raises:
+            TypeError: `func` cannot be called.
         """
+        if not callable(func):
+            check_callable(func, "GreenThread.link")
         with mutex:
             if self._state is PENDING:
-                if self._links is None:
-                    self._links = []
-                self._links.append((func, args, kwargs))
+                links = self._links
+                if links is None:
+                    self._links = links = {}
+                key = _key_of(func, args, kwargs)
+                links[object() if key in links else key] = (func, args, kwargs)
                 return
         self._call_link(func, args, kwargs)
 
@@ -330,13 +389,15 @@ class GreenThread(greenlet):
             Whether there was one.
         """
         with mutex:
-            if self._links:
-                try:
-                    self._links.remove((func, args, kwargs))
-                except ValueError:
-                    return False
-                return True
-        return False
+            links = self._links
+            if not links:
+                return False
+            key = _key_of(func, args, kwargs)
+            if key not in links:
+                # Made twice with these, or with what cannot be a key.
+                call = (func, args, kwargs)
+                key = next((key for key, link in links.items() if link == call), None)
+            return links.pop(key, None) is not None
 
     def kill(self, *throw_args: Any) -> None:
         """End it by raising an exception in it; see `greenio.greenthread.kill`."""
@@ -363,6 +424,8 @@ class GreenThread(greenlet):
 PENDING = "pending"
 _DONE = "done"
 _FAILED = "failed"
+_KILLED_STATE = "killed"
+_CANCELLED = "cancelled"
 # Ends that are no failures; each raise may be of an instance of its own.
 _KILLED = (GreenletExit, asyncio.CancelledError)
 _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
@@ -401,9 +464,12 @@ _RUN_CODE = body.__code__
 
 
 class _Unretrieved:
-    """Reports a failure that nobody asked about before the green thread went away."""
+    """A failure that nobody has asked about; reported once, at the latest when it goes.
 
-    __slots__ = ("_error", "_hub", "_name", "_traceback")
+    It does not refer to the green thread, which refers to it.
+    """
+
+    __slots__ = ("_error", "_hub", "_name")
 
     def __init__(self, hub: Hub, name: str, error: BaseException) -> None:
         self._hub: Hub | None = hub
@@ -413,17 +479,53 @@ class _Unretrieved:
     def retrieved(self) -> None:
         self._hub = self._error = None
 
+    def make(self, thread: GreenThread | None = None) -> None:
+        """Report it, unless somebody has asked, or it was reported before."""
+        hub, error = self._hub, self._error
+        self.retrieved()
+        if hub is None or not hub.debug_exceptions or is_exiting():
+            return
+        more: dict[str, Any] = {}
+        if thread is not None:
+            more["greenthread"] = thread
+            spawned_at = getattr(thread, "_spawned_at", None)
+            if spawned_at is not None:
+                more["source_traceback"] = spawned_at
+        hub.report(f"{self._name} failed, and nobody waited for it", error, **more)
+
     def __del__(self) -> None:
-        hub = self._hub
-        if hub is not None and hub.debug_exceptions and not is_exiting():
-            hub.report(
-                f"{self._name} failed, and nobody waited for it",
-                self._error,
-            )
+        self.make()
 
 
-def _name(func: Any) -> str:
-    return getattr(func, "__qualname__", None) or repr(func)
+_Link = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def _key_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a link is found by in a table; what cannot be a key is found by looking."""
+    try:
+        key = (func, args, frozenset(kwargs.items()) if kwargs else None)
+        hash(key)
+    except TypeError:
+        return object()
+    return key
+
+
+def _state_after(error: BaseException) -> str:
+    if isinstance(error, GreenletExit):
+        return _KILLED_STATE
+    return _CANCELLED if isinstance(error, asyncio.CancelledError) else _FAILED
+
+
+def _stack_of_spawner() -> StackSummary:
+    """Where the user's code is, as asyncio notes it down for Tasks."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    stack = StackSummary.extract(
+        walk_stack(frame), limit=_STACK_DEPTH, lookup_lines=False
+    )
+    stack.reverse()
+    return stack
 
 
 def kill(g: greenlet, *throw_args: Any) -> None:

@@ -45,6 +45,7 @@ from .._std.originals import get_ident
 from .entries import DeferredCall, Switchable
 from .loops import is_uvloop
 from .mutex import in_section, park_outside
+from .reports import report
 from .timers import Timer
 
 _dead = greenlet.dead.__get__
@@ -288,7 +289,7 @@ class RunQueue:
         context: dict[str, Any] = {"message": message, **more}
         if error is not None:
             context["exception"] = error
-        self.loop.call_exception_handler(context)
+        report(self.loop, context)
 
     def discard_ready(self) -> None:
         """In a forked child: know nobody who was ready in the parent process."""
