@@ -59,9 +59,6 @@ class GreenThread(greenlet):
     has_own_locals = True
 
     passed_on: bool
-    # Where it was made, innermost call first; in the loop's debug mode.
-    _spawned_at: StackSummary
-    _unretrieved: _Unretrieved | None
 
     def __init__(
         self,
@@ -84,6 +81,9 @@ class GreenThread(greenlet):
         self._links: dict[Any, _Link] | None = None
         # Whether somebody will ask for its result who does not wait for it yet.
         self.has_taker = False
+        self._unretrieved: _Unretrieved | None = None
+        # Where it was made; in the loop's debug mode.
+        self._spawned_at: StackSummary | None = None
         if hub.loop.get_debug():
             self._spawned_at = _stack_of_spawner()
 
@@ -191,7 +191,7 @@ class GreenThread(greenlet):
         except BaseException as exc:
             # A kill or a time limit is the caller's.
             self._failed(exc)
-            unretrieved = getattr(self, "_unretrieved", None)
+            unretrieved = self._unretrieved
             if unretrieved is not None:
                 unretrieved.retrieved()
             raise
@@ -307,12 +307,15 @@ class GreenThread(greenlet):
             False if it has ended already.
         """
         with mutex:
-            if self._state is not PENDING:
-                return False
             watchers = self._watchers
             if watchers is None:
-                self._watchers = watchers = {}
-            watchers[waiter] = None
+                watchers = {}
+            # Here, since a finalizer may run when a dictionary is made.
+            if self._state is not PENDING:
+                return False
+            if self._watchers is None:
+                self._watchers = watchers
+            self._watchers[waiter] = None
             return True
 
     def unwatch(self, waiter: Waiter) -> None:
@@ -349,7 +352,7 @@ class GreenThread(greenlet):
         error = self._error
         if error is None:
             return None
-        unretrieved = getattr(self, "_unretrieved", None)
+        unretrieved = self._unretrieved
         if unretrieved is not None:
             unretrieved.retrieved()
             self._unretrieved = None
@@ -488,9 +491,8 @@ class _Unretrieved:
         more: dict[str, Any] = {}
         if thread is not None:
             more["greenthread"] = thread
-            spawned_at = getattr(thread, "_spawned_at", None)
-            if spawned_at is not None:
-                more["source_traceback"] = spawned_at
+            if thread._spawned_at is not None:
+                more["source_traceback"] = thread._spawned_at
         hub.report(f"{self._name} failed, and nobody waited for it", error, **more)
 
     def __del__(self) -> None:
