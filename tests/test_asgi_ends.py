@@ -408,7 +408,7 @@ def test_shutdown_kills_what_takes_too_long(run_async):
 
 
 def test_shutdown_does_not_wait_for_ever(run_async, caplog, monkeypatch):
-    monkeypatch.setattr("greenio._asgi.middleware.SHUTDOWN_TIMEOUT", 0.01)
+    monkeypatch.setattr("greenio._kernel.shutdown._timeout", 0.01)
 
     async def main():
         gate = greenio.Event()

@@ -43,7 +43,7 @@ def test_the_end_of_the_loop_ends_green_threads(loop_factory):
 
 
 def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch):
-    monkeypatch.setattr(greenio._kernel.hub, "SHUTDOWN_TIMEOUT", 0.05)
+    monkeypatch.setattr("greenio._kernel.shutdown._timeout", 0.05)
     seen, threads, enough = [], [], []
 
     def stubborn():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .._kernel.hub import SHUTDOWN_TIMEOUT
+from .._kernel.shutdown import shutdown_timeout
 from .environ import BadRequestError, Scope
 from .request import Application, Receive, Request, Send, log, refuse
 
@@ -116,7 +116,7 @@ class WSGIMiddleware:
         await self._wait_for_requests(self.shutdown_timeout)
         for request in self._here():
             request.kill()
-        await self._wait_for_requests(SHUTDOWN_TIMEOUT)
+        await self._wait_for_requests(shutdown_timeout())
         for request in self._here():
             log.error("%r still runs at the end of the shutdown", request)
 

@@ -468,14 +468,16 @@ class DescriptorTable:
     __slots__ = ("_readers", "_writers", "clock", "hub", "loop", "queued")
 
     def __init__(self, hub: Scheduler) -> None:
-        loop = hub.loop
         self.hub = hub
-        self.loop = loop
         self._readers: dict[int, Listener] = {}
         self._writers: dict[int, Listener] = {}
+        self._serve(hub.loop)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         uvloop = is_uvloop(loop)
         # See the module's docstring.
-        self.queued = uvloop
+        self.queued: bool = uvloop
         # uvloop's own clock stands still while a callback runs; a loop that has no clock
         # of its own (a virtual one, in tests) has this one too.
         plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
@@ -576,6 +578,23 @@ class DescriptorTable:
             for listener in listeners.values():
                 listener.abandon()
             listeners.clear()
+
+    def move_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have another loop watch for those who wait; see `outliving`."""
+        known = [*self._readers.values(), *self._writers.values()]
+        for listener in known:
+            listener.unregister()
+            if listener.waiter is None:
+                listener.release()
+        self._serve(loop)
+        for listener in known:
+            listener.clock = self.clock
+            if listener.waiter is not None:
+                try:
+                    listener.register()
+                except (OSError, SimultaneousUseError):
+                    # Who waits will see when he tries again.
+                    listener.close()
 
     def waiting(self, event: str) -> list[Listener]:
         """The listeners somebody waits on."""

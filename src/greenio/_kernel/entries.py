@@ -159,6 +159,23 @@ class DeferredCall:
         """Whether the call is still to come."""
         return self._call is not None
 
+    @property
+    def waits_for_loop(self) -> bool:
+        """Whether its time has not come yet."""
+        return self._call is not None and self._handle is not None
+
+    def when(self) -> float:
+        """When it is due, by the clock of the loop."""
+        return 0.0 if self._handle is None else self._handle.when()
+
+    def schedule_again(self, hub: Scheduler, seconds: float) -> None:
+        """Wait for it on the loop that the hub has now."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = hub.loop.call_later(
+            max(0.0, seconds), self._due, context=hub.context
+        )
+
     def cancel(self) -> None:
         """Do not make the call, if it is still to come."""
         self._call = None

@@ -20,6 +20,7 @@ import asyncio
 import gc
 import weakref
 from asyncio import _set_running_loop
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -30,11 +31,13 @@ from .._std.originals import current_task, get_ident
 from .descriptors import DescriptorTable, Listener
 from .entries import Throw, throw_into
 from .run_queue import RunQueue
+from .shutdown import end_green_threads, shutdown_timeout
 from .signals import SignalWakeup
 
-# How long green threads may take over their `finally` blocks when their loop ends.
-SHUTDOWN_TIMEOUT = 5.0
-_POLL = 0.005
+# Whether a hub with green threads that outlive its loop may move to another one, and what
+# moves it; set by `outliving`.
+may_move: Callable[[Hub], bool] | None = None
+move: Callable[[Hub], None] | None = None
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -62,6 +65,8 @@ class Hub(RunQueue):
         self.twin: Hub | None = None
         self.owned = owned
         self.closed = False
+        # Whether it served another loop first; see `outliving`.
+        self.moved = False
         self.debug_exceptions = True
         self.thread_id = get_ident()
         self.timers = 0
@@ -227,24 +232,14 @@ class Hub(RunQueue):
             self._supervisor = None
             self._signals.disarm()
             self.resume_interrupted()
-            await self._end_green_threads()
+            moves = may_move is not None and may_move(self)
+            await self._end_green_threads(sparing=moves)
+            if moves and move is not None:
+                move(self)
 
-    async def _end_green_threads(self) -> None:
-        deadline = self.loop.time() + SHUTDOWN_TIMEOUT
+    async def _end_green_threads(self, sparing: bool = False) -> None:
         self._clear_extension()
-        alive = self.green_threads()
-        for thread in alive:
-            thread.kill()  # type: ignore[attr-defined]
-        while alive:
-            await asyncio.sleep(0 if self.ready else _POLL)
-            alive = [thread for thread in alive if not thread.dead]
-            if alive and self.loop.time() > deadline:
-                self.report(
-                    f"{len(alive)} green threads were still running "
-                    f"{SHUTDOWN_TIMEOUT:g} seconds after their loop began to shut down",
-                    None,
-                )
-                return
+        await end_green_threads(self, sparing)
 
     async def _end_loop(self) -> None:
         await self._end_green_threads()
@@ -253,7 +248,7 @@ class Hub(RunQueue):
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=SHUTDOWN_TIMEOUT)
+            await asyncio.wait(tasks, timeout=shutdown_timeout())
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 
@@ -261,7 +256,7 @@ class Hub(RunQueue):
         """End an owned hub: its green threads, its tasks and its loop.
 
         Called at the end of the program or thread. Green threads get GreenletExit
-        and `SHUTDOWN_TIMEOUT` seconds for their ``finally`` blocks.
+        and a few seconds (see `shutdown`) for their ``finally`` blocks.
 
         Raises:
             RuntimeError: The hub is attached to somebody else's loop, or the caller

@@ -297,6 +297,12 @@ class RunQueue:
         self.batch = deque()
         self.handoffs = 0
 
+    def move_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Go on on another loop; see `outliving`."""
+        self.loop = loop
+        self.defers = self.hides or is_uvloop(loop)
+        self.loop_call_soon = loop.call_soon
+
     def resume_interrupted(self) -> None:
         """Have those resumed who were ready when an interrupt came before a drain."""
         if self.ready or self.batch:

@@ -31,6 +31,7 @@ from greenlet import getcurrent
 from .._greenthread.sleeping import sleep
 from .._kernel.current import own_hub
 from .._kernel.hub import Hub
+from .._kernel.outliving import has_left
 from .._std.originals import POLLIN, POLLOUT
 from .select import Deadline, Nest
 
@@ -96,7 +97,7 @@ def _hub_to_serve(loop: asyncio.AbstractEventLoop | None) -> Hub | None:
         hub = own_hub()
         if hub is None or hub.main is not current or _get_running_loop() is not None:
             return None
-    return None if hub.closed or hub.loop is loop else hub
+    return None if hub.closed or hub.loop is loop or has_left(loop) else hub
 
 
 class _Nested:

@@ -21,6 +21,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
 from .._kernel.entries import Throw
+from .._kernel.outliving import outlive_loop
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
 from .._std.originals import get_ident as _native_ident
@@ -264,6 +265,7 @@ def _start(
     thread = GreenThread(get_hub(), _run, (function, args, kwargs), {})
     # A thread starts with an empty context; green threads of `spawn` copy theirs.
     thread.gr_context = Context()
+    outlive_loop(thread)
     ident = get_ident(thread)
     if handle is not None:
         handle.ident = ident

@@ -8,6 +8,7 @@ from .._greenthread.descriptor_waits import trampoline as trampoline
 from .._kernel.current import get_hub as get_hub
 from .._kernel.current import use_hub as use_hub
 from .._kernel.hub import Hub as Hub
+from .._kernel.shutdown import set_shutdown_timeout as set_shutdown_timeout
 from .._std.errors import HubClosedError as HubClosedError
 from .._std.errors import HubError as HubError
 from .._std.errors import IOClosed as IOClosed
@@ -24,6 +25,7 @@ __all__ = [
     "get_hub",
     "notify_close",
     "notify_opened",
+    "set_shutdown_timeout",
     "trampoline",
     "use_hub",
 ]

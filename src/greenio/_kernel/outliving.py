@@ -1,0 +1,124 @@
+"""Green threads that go on when their loop ends: the threads of a patched program.
+
+A real thread does not care which event loop ends. So a hub that has such green threads
+*moves* when its loop does, to the loop of the OS thread's own hub. That one runs whenever
+the main program waits, at the latest at the end of the program, where the interpreter
+waits for threads that are not daemons.
+
+A hub moves with what its green threads wait for: timers, descriptors, and their places in
+the run queue. What they await on the old loop was that loop's, and is cancelled with it.
+
+It moves while its old loop is in its last turns. What is still due there happens there, in
+the old loop greenlet; the first drain on the new loop takes the green threads along. So
+the new loop must not run before the old one has ended: see `has_left`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import heapq
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from .._std.originals import in_main_thread
+from . import current as _current
+from . import hub as _hub
+from .entries import DeferredCall
+from .hub import Hub
+from .run_queue import RunQueue
+from .signals import SignalWakeup
+
+_left: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+def has_left(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether a loop is one that its hub has left, and that is about to end."""
+    return loop is not None and loop in _left
+
+
+def outlive_loop(thread: Any) -> None:
+    """Have a green thread go on when its loop ends."""
+    thread._outlives_loop = True
+
+
+def _may_move(hub: Hub) -> bool:
+    # The hub of another OS thread ends with that thread.
+    return not hub.owned and not hub.moved and in_main_thread()
+
+
+def _move(hub: Hub) -> None:
+    """Attach a hub to the loop of this thread's own hub."""
+    threads = hub.green_threads()
+    if not threads:
+        return
+    old = hub.loop
+    own = _current.get_own_hub()
+    _current.forget_loop(old)
+    _left.add(old)
+    timers = _take_timers(hub, old)
+    hub.moved = True
+    queues: list[RunQueue] = [hub] if hub.twin is None else [hub, hub.twin]
+    for queue in queues:
+        queue.move_to_loop(own.loop)
+        # Before anything else that calls back from there.
+        queue.schedule_drain()
+    hub.thread_id = own.thread_id
+    hub._signals = SignalWakeup(own.loop)
+    hub.descriptors.move_to_loop(own.loop)
+    for seconds, timer in timers:
+        timer(hub, seconds)
+    hub.supervise()
+
+
+_Rescheduling = Callable[[Hub, float], None]
+
+
+def _take_timers(
+    hub: Hub, loop: asyncio.AbstractEventLoop
+) -> list[tuple[float, _Rescheduling]]:
+    """Take a hub's timers from a loop, each with the seconds that are left."""
+    taken: list[tuple[float, _Rescheduling]] = []
+    now = loop.time()
+    queues = (hub, hub.twin or hub)
+    taken += [
+        (call.when() - now, call.schedule_again)
+        for call in gc.get_objects()
+        if type(call) is DeferredCall and call._hub in queues and call.waits_for_loop
+    ]
+    scheduled: list[Any] = getattr(loop, "_scheduled", [])
+    ours = [
+        handle
+        for handle in scheduled
+        if handle._context is hub.context
+        and not handle.cancelled()
+        and not isinstance(getattr(handle._callback, "__self__", None), DeferredCall)
+    ]
+    for handle in ours:
+        scheduled.remove(handle)
+        handle._scheduled = False
+        taken.append((handle.when() - now, _Moved(handle).schedule_again))
+    heapq.heapify(scheduled)
+    return taken
+
+
+class _Moved:
+    """The call of a timer that somebody may still cancel by its handle."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def schedule_again(self, hub: Hub, seconds: float) -> None:
+        hub.call_later(max(0.0, seconds), self._due)
+
+    def _due(self) -> None:
+        handle = self._handle
+        if not handle.cancelled():
+            handle._callback(*handle._args)
+
+
+_hub.may_move = _may_move
+_hub.move = _move
