@@ -230,11 +230,6 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
     return hub
 
 
-def forget_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Know no hub of a loop any more; the hub has left it."""
-    _attached.pop(loop, None)
-
-
 def own_hub() -> Hub | None:
     """Return this thread's own hub if there is one already."""
     hub = _state.owned

@@ -55,7 +55,7 @@ def _move(hub: Hub) -> None:
         return
     old = hub.loop
     own = _current.get_own_hub()
-    _current.forget_loop(old)
+    _current.attached_hubs.pop(old, None)
     _left.add(old)
     timers = _take_timers(hub, old)
     hub.moved = True
