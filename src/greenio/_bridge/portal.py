@@ -285,6 +285,9 @@ class _Thrown(Exception):
         error = self._error
         assert error is not None
         self._error = None
+        # Whoever steps the Task still has the carrier, whose traceback leads to all the
+        # frames of the caller.
+        self.__traceback__ = None
         return error
 
 
@@ -358,6 +361,10 @@ class Stepper:
             self._finish()
         return yielded
 
+    def leave(self) -> None:
+        """Forget the portal; the coroutine has ended."""
+        self._portal = None
+
     def _start(self, error: BaseException | None) -> Any:
         hub = hub_of(asyncio.get_running_loop())
         current = getcurrent()
@@ -423,6 +430,8 @@ def in_portal(coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        stepper.leave()
 
 
 def current_portal() -> Portal | None:
