@@ -68,6 +68,11 @@ nested_loop: ContextVar[Any] = ContextVar("greenio.nested_loop", default=None)
 attached_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
 
+# Whom a signal handler acts for, by the greenlet on top of which it runs; see
+# `signal_handlers`.
+acting: dict[greenlet, greenlet] = {}
+
+
 def get_hub() -> Hub:
     """Return the hub of the running loop, or of this thread, made if need be.
 
@@ -86,9 +91,13 @@ def acting_greenlet() -> greenlet:
     """Return the greenlet that the caller takes for its thread.
 
     It is the current one; in coroutines that a green thread runs by `asyncio.run`, that
-    green thread.
+    green thread; in a signal handler, the main thread's.
     """
     current = getcurrent()
+    if acting:
+        actor = acting.get(current)
+        if actor is not None:
+            return actor
     if not hasattr(current, "_hub"):
         nested = nested_loop.get()
         while nested is not None:

@@ -131,6 +131,30 @@ class Throw:
                 kill_unstarted(self._args)
 
 
+class Raise:
+    """A run-queue entry that raises an exception in the main program.
+
+    It is false, so only the loop greenlet runs it, and passes on what that raises.
+    """
+
+    __slots__ = ("_error", "pending")
+
+    def __init__(self, error: BaseException) -> None:
+        self._error: BaseException | None = error
+        self.pending = True
+
+    def __bool__(self) -> bool:
+        return False
+
+    def switch(self) -> None:
+        error, self._error, self.pending = self._error, None, False
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+
 class DeferredCall:
     """A call that is due later and is then made from the run queue; see `run_queue`.
 

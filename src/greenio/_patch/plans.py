@@ -97,6 +97,8 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         # The `threading` module's names depend on its own state: see `threading`.
         Plan("threading", "threading", ()),
         Plan("queue", "queue", ("SimpleQueue",)),
+        # Whose handlers run for the main thread.
+        Plan("signal", "signal", ("signal", "getsignal")),
     ),
     "time": (Plan("time", "time", ("sleep",)),),
 }
@@ -138,6 +140,7 @@ GREEN: dict[str, str] = {
             "queue",
             "select",
             "selectors",
+            "signal",
             "smtplib",
             "socket",
             "socketserver",
