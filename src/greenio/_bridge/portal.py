@@ -362,8 +362,10 @@ class Stepper:
         return yielded
 
     def leave(self) -> None:
-        """Forget the portal; the coroutine has ended."""
-        self._portal = None
+        """Forget the portal: the coroutine has ended, and a failure keeps the portal."""
+        portal = self._portal
+        if portal is not None:
+            self._portal = portal._task = None
 
     def _start(self, error: BaseException | None) -> Any:
         hub = hub_of(asyncio.get_running_loop())
