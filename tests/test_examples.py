@@ -242,7 +242,8 @@ def test_eventlet_echo_server(server, hub_name):
     # It does not catch the interrupt, so it ends as any script does.
     assert running.interrupt() == -2
     assert running.stdout.count("client connected") == 3
-    assert running.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    # Since Python 3.13 a file may complain after it that its last bytes are lost.
+    assert "KeyboardInterrupt" in running.stderr.splitlines()
     # Where the main program waits; since Python 3.14 also what was interrupted.
     assert re.search(r'echo_server\.py", line \d+, in <module>', running.stderr)
 
