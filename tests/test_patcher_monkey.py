@@ -48,6 +48,8 @@ def test_keywords(arguments, patched):
         before = {{k: getattr(*v) for k, v in names.items()}}
         patcher.monkey_patch({arguments})
         changed = {{k for k, v in names.items() if getattr(*v) is not before[k]}}
+        if "os" in changed and "builtins" not in patcher.already_patched:
+            changed.remove("builtins")  # `open` belongs to both
         assert changed == set(patcher.already_patched) - {{"psycopg", "MySQLdb"}}, changed
         print(sorted(patcher.already_patched))
     """)

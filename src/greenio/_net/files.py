@@ -1,10 +1,10 @@
 """Files over pipes, terminals and the like, whose reading and writing park.
 
-A regular file never waits, so it is read and written directly. Anything else is made
-non-blocking if the file owns the descriptor, and is waited for when the system says that
-it would block. A descriptor that stays somebody else's (``closefd=False``: 0, 1, 2)
-keeps its flags, which other processes may share; there readiness is asked for first,
-and a write is cut into pieces that a ready descriptor takes at once.
+A regular file never waits, so it is read and written directly. Anything else is waited
+for when the system says that it would block, if its descriptor is non-blocking; else
+readiness is asked for first, and a write is cut into pieces that a ready descriptor
+takes at once. eventlet's `GreenPipe` makes a descriptor that it owns non-blocking. In a
+patched program `open` and `os.fdopen` keep the flags, which other processes may share.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select as _select  # noqa: TID251 - a constant
-import stat
+import warnings
+from types import ModuleType
 from typing import Any
 
 from .._greenthread.descriptor_waits import (
@@ -22,17 +22,12 @@ from .._greenthread.descriptor_waits import (
     wait_descriptor,
 )
 from .._kernel.descriptors import READ, WRITE
-from .._std.originals import (
-    os_fstat,
-    os_get_blocking,
-    os_read,
-    os_set_blocking,
-    os_write,
-)
+from .._std.originals import os_get_blocking, os_read, os_set_blocking, os_write
+from .descriptor_io import PIPE_BUF, never_waits
+from .fifo import is_fifo, open_descriptor
 
 _CHUNK = 64 * 1024
-# What a pipe that is ready for writing takes without blocking (POSIX).
-_PIPE_BUF = getattr(_select, "PIPE_BUF", 512)
+_open = io.open
 
 
 class GreenFileIO(io.FileIO):
@@ -43,20 +38,26 @@ class GreenFileIO(io.FileIO):
         mode: As for `io.FileIO`: ``"r"``, ``"w"``, ``"r+"``...
         closefd: Whether closing the file closes the descriptor that was given.
         opener: As for `open`.
+        keep_flags: Whether the descriptor stays as it is, though the file owns it.
     """
 
     def __init__(
-        self, name: Any, mode: str = "r", closefd: bool = True, opener: Any = None
+        self,
+        name: Any,
+        mode: str = "r",
+        closefd: bool = True,
+        opener: Any = None,
+        *,
+        keep_flags: bool = False,
     ) -> None:
         if hasattr(name, "fileno"):
             name = os.dup(name.fileno())
             closefd = True
-        super().__init__(name, mode, closefd, opener)
+        super().__init__(name, mode, closefd, opener or open_descriptor)
         fd = self.fileno()
-        kind = os_fstat(fd).st_mode
         # Whether the system never says that it would block.
-        self._direct = stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISBLK(kind)
-        if not self._direct and closefd:
+        self._direct = never_waits(fd)
+        if not self._direct and closefd and not keep_flags:
             os_set_blocking(fd, False)
         self._asks_first = not self._direct and os_get_blocking(fd)
 
@@ -107,7 +108,7 @@ class GreenFileIO(io.FileIO):
             written = 0
             while written < size:
                 self._await_if_blocking(WRITE)
-                end = written + _PIPE_BUF if self._asks_first else size
+                end = written + PIPE_BUF if self._asks_first else size
                 with octets[written:end] as rest:
                     try:
                         written += os_write(self.fileno(), rest)
@@ -153,6 +154,69 @@ def open_pipe(
         ValueError: The mode makes no sense.
         OSError: The file cannot be opened.
     """
+    _check_mode(mode, buffering, encoding, errors, newline)
+    raw = GreenFileIO(name, _raw_mode(mode), closefd, opener)
+    return _layered(raw, mode, buffering, encoding, errors, newline)
+
+
+def open_green(
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    """Open a file as `open` does; descriptors and named pipes wait without blocking.
+
+    Anything else is what `open` makes of it: regular files never wait.
+    """
+    if opener is not None or not _may_wait(file):
+        return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    _check_mode(mode, buffering, encoding, errors, newline)
+    raw = GreenFileIO(file, _raw_mode(mode), closefd, keep_flags=True)
+    return _layered(raw, mode, buffering, encoding, errors, newline)
+
+
+def fdopen(
+    fd: int,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Make a file of a descriptor; see `os.fdopen`."""
+    if not isinstance(fd, int):
+        raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
+    if "b" not in mode:
+        encoding = io.text_encoding(encoding)  # type: ignore[attr-defined]
+    return open_green(fd, mode, buffering, encoding, *args, **kwargs)
+
+
+def _may_wait(file: Any) -> bool:
+    if not isinstance(file, int):
+        return is_fifo(file)
+    try:
+        return not isinstance(file, bool) and not never_waits(file)
+    except OSError:
+        # `open` says so better.
+        return False
+
+
+def _raw_mode(mode: str) -> str:
+    return mode.replace("b", "").replace("t", "")
+
+
+def _check_mode(
+    mode: str,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+) -> None:
     if not set(mode) <= set("rwxabt+"):
         raise ValueError(f"invalid mode: {mode!r}")
     binary = "b" in mode
@@ -164,7 +228,24 @@ def open_pipe(
         )
     if buffering == 0 and not binary:
         raise ValueError("can't have unbuffered text I/O")
-    raw = GreenFileIO(name, mode.replace("b", "").replace("t", ""), closefd, opener)
+    if buffering == 1 and binary:
+        warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, the default "
+            "buffer size will be used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _layered(
+    raw: GreenFileIO,
+    mode: str,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+) -> Any:
+    """Put a buffer and an encoding around a raw file, as its mode asks for."""
     result: Any = raw
     try:
         if buffering == 0:
@@ -179,13 +260,20 @@ def open_pipe(
             result = io.BufferedReader(raw, size)
         else:
             result = io.BufferedWriter(raw, size)
-        if not binary:
+        if "b" not in mode:
             result = io.TextIOWrapper(result, encoding, errors, newline, line_buffering)
             result.mode = mode
     except BaseException:
         result.close()
         raise
     return result
+
+
+def green_io() -> ModuleType:
+    """Return an `io` module whose `open` makes green files of descriptors."""
+    module = ModuleType("io")
+    vars(module).update(vars(io), open=open_green)
+    return module
 
 
 def set_nonblocking(fd: Any) -> None:

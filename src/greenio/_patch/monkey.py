@@ -45,6 +45,7 @@ def monkey_patch(**on: bool | None) -> None:
     Args:
         **on: ``os``, ``select``, ``socket``, ``subprocess``, ``thread``, ``time``,
             ``psycopg``; ``builtins`` and ``MySQLdb`` are off unless they are named.
+            ``open`` belongs to ``os`` too.
             ``all`` is the default for what is not named. Asking for a driver that is
             not installed changes nothing.
 
@@ -129,7 +130,7 @@ def _patch_threads() -> None:
 
 
 def _patch_connections() -> None:
-    from . import os as green
+    from .._net import descriptor_io as green
     from .processes import green_connections
 
     names = {_originals.os_read: green.read, _originals.os_write: green.write}
@@ -149,7 +150,7 @@ def _patch_multiprocessing() -> None:
 
 
 def _patch_subprocess() -> None:
-    from .files import green_io
+    from .._net.files import green_io
     from .subprocess import green_wait
 
     namespace = vars(importlib.import_module("subprocess"))
@@ -178,12 +179,14 @@ def _is_not_a_kill(record: logging.LogRecord) -> bool:
     return not isinstance(error, GreenletExit)
 
 
-def _patch_builtins() -> None:
+def _patch_open() -> None:
     import builtins
+    import io
 
-    from .files import open_green
+    from .._net.files import open_green
 
-    replaced.update(vars(builtins), {"open": open_green})
+    for module in (builtins, io):
+        replaced.update(vars(module), {"open": open_green})
 
 
 # Their green form is their own code over green modules, so a patched one equals it.
@@ -191,12 +194,12 @@ _SAME_AS_LIVE = frozenset({"threading", "queue", "subprocess"})
 
 # What a keyword stands for beside its plans.
 _FURTHER_STEPS: dict[str, tuple[Callable[[], None], ...]] = {
-    "os": (_patch_connections,),
+    "os": (_patch_connections, _patch_open),
     "socket": (make_contexts_follow, make_duplicates_green),
     "subprocess": (_patch_subprocess,),
     "thread": (_patch_threads,),
     "psycopg": (make_psycopg_green,),
-    "builtins": (_patch_builtins,),
+    "builtins": (_patch_open,),
 }
 
 

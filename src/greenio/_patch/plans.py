@@ -27,7 +27,25 @@ class Plan:
 
 # The keywords of monkey_patch(), with the plans each of them stands for.
 PLANS: dict[str, tuple[Plan, ...]] = {
-    "os": (Plan("os", "os", ("read", "write", "close", "wait", "waitpid")),),
+    "os": (
+        Plan(
+            "os",
+            "os",
+            (
+                "close",
+                "fdopen",
+                "open",
+                "read",
+                "readv",
+                "sendfile",
+                "splice",
+                "wait",
+                "waitpid",
+                "write",
+                "writev",
+            ),
+        ),
+    ),
     "select": (
         Plan("select", "select", ("select", "poll", "epoll")),
         Plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import os as _os
+from .children import wait_for_exit
 
 
 def green_wait(namespace: dict[str, Any]) -> Callable[..., int]:
@@ -16,7 +16,7 @@ def green_wait(namespace: dict[str, Any]) -> Callable[..., int]:
         if (
             timeout is not None
             and self.returncode is None
-            and not _os.wait_for_exit(self.pid, timeout)
+            and not wait_for_exit(self.pid, timeout)
             # It may have ended in this very moment.
             and self.poll() is None
         ):

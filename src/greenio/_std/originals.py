@@ -54,10 +54,14 @@ monotonic = time.monotonic
 time_sleep = time.sleep
 
 # Descriptors.
+os_open = os.open
 os_close = os.close
 os_read = os.read
+os_readv = getattr(os, "readv", None)
 os_write = os.write
+os_writev = getattr(os, "writev", None)
 os_sendfile = getattr(os, "sendfile", None)
+os_splice = getattr(os, "splice", None)
 os_fstat = os.fstat
 os_set_blocking = os.set_blocking
 os_get_blocking = os.get_blocking

@@ -2,14 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from .._net.descriptor_io import close as close
+from .._net.descriptor_io import read as read
+from .._net.descriptor_io import readv as readv
+from .._net.descriptor_io import sendfile as sendfile
+from .._net.descriptor_io import splice as splice
+from .._net.descriptor_io import write as write
+from .._net.descriptor_io import writev as writev
+from .._net.fifo import open_descriptor as _open_descriptor
+from .._net.files import fdopen as fdopen
+from .._patch.children import wait as wait
+from .._patch.children import waitpid as waitpid
 from .._patch.modules import complete as _complete
-from .._patch.os import close as close
-from .._patch.os import read as read
-from .._patch.os import wait as wait
-from .._patch.os import waitpid as waitpid
-from .._patch.os import write as write
 
 if TYPE_CHECKING:
     from os import *
+
+open = _open_descriptor  # noqa: A001 - the name that is replaced
 
 _complete(globals(), "os")

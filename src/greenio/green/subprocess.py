@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._patch.files import green_io as _green_io
+from .._net.files import green_io as _green_io
 from .._patch.modules import execute as _execute
 from .._patch.subprocess import green_wait as _green_wait
 
