@@ -266,3 +266,95 @@ def test_a_green_thread_that_forks_goes_on_in_the_child(hub_name):
         hub=hub_name,
     )
     assert sorted(printed.splitlines()) == ["child", "other True", "parent"]
+
+
+def _end(loop_factory, function, *, clean_up=5.0, monkeypatch=None):
+    """Run a green thread on a loop that ends as under asyncio.run; return what it said."""
+    said, threads = [], []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+        threads.append(spawn(function))
+        await asyncio.sleep(0.001)
+
+    monkeypatch.setattr("greenio._kernel.shutdown._timeout", clean_up)
+    loop = loop_factory()
+    loop.run_until_complete(main())
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    return threads[0], said
+
+
+def test_who_swallows_its_end_and_waits_again_is_ended_again(loop_factory, monkeypatch):
+    ends = []
+
+    def swallows():
+        for _ in range(3):
+            try:
+                event.Event().wait()
+            except greenio.greenlet.GreenletExit:
+                ends.append("swallowed")
+        event.Event().wait()
+
+    thread, said = _end(loop_factory, swallows, clean_up=30.0, monkeypatch=monkeypatch)
+    assert thread.dead
+    assert ends == ["swallowed"] * 3
+    assert said == []
+
+
+def test_clean_up_that_waits_is_not_disturbed(loop_factory, monkeypatch):
+    steps = []
+
+    def cleans_up():
+        try:
+            event.Event().wait()
+        except greenio.greenlet.GreenletExit:
+            for _ in range(3):
+                sleep(0.01)
+            steps.append("except")
+            raise
+        finally:
+            sleep(0.01)
+            steps.append("finally")
+
+    thread, said = _end(loop_factory, cleans_up, clean_up=30.0, monkeypatch=monkeypatch)
+    assert thread.dead
+    assert (steps, said) == (["except", "finally"], [])
+
+
+def test_the_message_names_who_did_not_end_and_where(loop_factory, monkeypatch):
+    enough = event.Event()
+
+    def never_ends():
+        try:
+            sleep(1000)
+        finally:
+            enough.wait()
+
+    thread, said = _end(
+        loop_factory, never_ends, clean_up=0.05, monkeypatch=monkeypatch
+    )
+    assert "never_ends" in said[0]
+    assert "enough.wait()" in said[0]
+    assert "1 green thread was still running 0.05 seconds" in said[0]
+    assert "set_shutdown_timeout" in said[0]
+    thread.parent = greenio.getcurrent()
+    thread.throw()
+
+
+def test_the_time_for_clean_up_is_a_setting():
+    program = "import greenio; from greenio._kernel import shutdown; "
+    show = "print(shutdown.shutdown_timeout())"
+    assert run(program + show) == "5.0\n"
+    assert run(f"{program} greenio.hubs.set_shutdown_timeout(2); {show}") == "2.0\n"
+    done = python("-c", program + show, GREENIO_SHUTDOWN_TIMEOUT="0.5")
+    assert done.stdout == "0.5\n"
+    done = python("-c", program + show, GREENIO_SHUTDOWN_TIMEOUT="soon")
+    assert "GREENIO_SHUTDOWN_TIMEOUT='soon' is not a number of seconds" in done.stderr
+    for wrong in (-1, float("nan")):
+        with pytest.raises(ValueError, match="0 seconds or more"):
+            greenio.hubs.set_shutdown_timeout(wrong)

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 from asyncio import _get_running_loop
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import BlockingInLoopError, HubError
-from .._std.interpreter_exit import NO_GREENLET
+from .._std.interpreter_exit import NO_GREENLET, call_at_exit_last
 from .._std.originals import current_task, in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
@@ -310,4 +309,5 @@ def forget_hubs() -> None:
 
 # At exit the main thread's own hub ends like a loop under asyncio.run: its green threads
 # see GreenletExit and their `finally` blocks run.
-atexit.register(close_thread_hub)
+# Hooks come first: they may wait for those green threads.
+call_at_exit_last(close_thread_hub)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from greenlet import getcurrent
@@ -42,6 +43,43 @@ def is_exiting() -> bool:
     Whoever held a lock will not run again, so there is nobody to wait for.
     """
     return _getcurrent_or_none_left() is NO_GREENLET
+
+
+def call_at_exit_last(function: Callable[[], object]) -> None:
+    """Call a function at exit, after all hooks that are registered with `atexit`.
+
+    Hooks run in the opposite order, so those registered before greenio was imported would
+    come after it, and find no green thread alive. From Python 3.14 on they still do:
+    there, the hooks that are to run are settled before the first one does.
+    """
+    if sys.version_info >= (3, 14):
+        atexit.register(function)
+        return
+
+    def run_the_others_first() -> None:
+        hooks: Any = _AfterOurs(run_the_others_first)
+        atexit.unregister(hooks)
+        atexit._run_exitfuncs()
+        function()
+
+    atexit.register(run_the_others_first)
+
+
+class _AfterOurs:
+    """Equal to a hook, and to all that were registered after it: they have run.
+
+    `atexit.unregister` compares it with each hook, from the first on.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, hook: object) -> None:
+        self._hook = hook
+        self._seen = False
+
+    def __eq__(self, other: object) -> bool:
+        self._seen = self._seen or other is self._hook
+        return self._seen
 
 
 def _prepare() -> None:
