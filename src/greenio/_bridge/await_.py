@@ -76,18 +76,20 @@ from .._greenthread.arguments import check_callable, name_of
 from .._greenthread.thread import PENDING, GreenThread, body, kill
 from .._kernel import current as _current
 from .._kernel.current import get_hub
-from .._kernel.entries import throw_into
+from .._kernel.entries import deliver
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter
 from .._std.errors import HubClosedError
-from .await_in_task import await_green_thread, await_in_task, checked, send_again
+from .await_in_task import await_green_thread, await_in_task, checked
 from .greenlet_cache import cache_of, keep
 from .portal import Portal
+from .send_again import send_again
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _switch = greenlet.switch
+_throw = greenlet.throw
 
 # Whether Tasks count their cancellations.
 _TASKS_COUNT = sys.version_info >= (3, 11)
@@ -242,6 +244,8 @@ class InlineThread(GreenThread):
     ) -> None:
         super().__init__(hub, func, args, kwargs, context)
         self.run = _serve
+        # The caller, also where he is in his step and waits for nothing yet.
+        self.has_taker = True
         # Who calls it, and his context, or `_NOWHERE` when he is gone.
         self.task: asyncio.Task[Any] | None = None
         self.context: Context = _NOWHERE
@@ -253,6 +257,12 @@ class InlineThread(GreenThread):
         self._cancellations = 0
         # The last cancellation of the caller's that is to be raised in the function.
         self._owed: _Cancellation | None = None
+
+    def throw(self, *args: Any) -> Any:
+        """Raise an exception where the function waits, if it has not ended."""
+        if self._state is PENDING:
+            return _throw(self, *args)
+        return None
 
     # -- called by the thread --------------------------------------------------------
 
@@ -317,7 +327,7 @@ class InlineThread(GreenThread):
         ):
             # The caller was cancelled, too, and only what he awaited has seen it.
             self._owe(asyncio.CancelledError())
-        send_again(self._hub, later)
+        send_again(self._hub, self, later)
 
     # -- called by the coroutine -----------------------------------------------------
 
@@ -370,8 +380,12 @@ class InlineThread(GreenThread):
         if owed is not None:
             self._owed = None
             if not owed.seen:
-                self._part_with(owed.error)
-                raise owed.error
+                unseen = owed.error()
+                self._part_with(unseen)
+                try:
+                    raise unseen
+                finally:
+                    del unseen
 
     async def _wait_for_thread(self) -> None:
         """Wait until it ends or asks for something."""
@@ -393,7 +407,7 @@ class InlineThread(GreenThread):
 
     def _part_with(self, error: asyncio.CancelledError) -> None:
         """It has ended, and the caller takes a cancellation instead of its outcome."""
-        _report_cancelled(self, error)
+        _name_failure(self, error)
         self.detach_caller()
         if self:
             self._hub.wake(self)
@@ -405,6 +419,7 @@ class InlineThread(GreenThread):
 
     def _abandon(self) -> None:
         self.detach_caller()
+        self.has_taker = False
         self.value = asyncio.CancelledError()
         self._exchange = _RAISED
         with contextlib.suppress(HubClosedError):
@@ -422,11 +437,11 @@ class _Cancellation:
     It is false, so only the loop greenlet runs it.
     """
 
-    __slots__ = ("_thread", "error", "seen")
+    __slots__ = ("_args", "_thread", "seen")
 
     def __init__(self, thread: GreenThread, error: asyncio.CancelledError) -> None:
         self._thread = thread
-        self.error = asyncio.CancelledError(*error.args)
+        self._args = error.args
         # Whether the function has got it.
         self.seen = False
 
@@ -437,19 +452,23 @@ class _Cancellation:
         thread = self._thread
         if thread._state is PENDING and thread:
             self.seen = True
-            throw_into(thread, (self.error,))
+            deliver(thread, [self.error()])
+
+    def error(self) -> asyncio.CancelledError:
+        """Return what is to be raised, which nobody else knows."""
+        return asyncio.CancelledError(*self._args)
 
 
-def _report_cancelled(thread: GreenThread, error: asyncio.CancelledError) -> None:
+def _name_failure(thread: GreenThread, error: asyncio.CancelledError) -> None:
     """A green thread has ended, and its caller raises a cancellation instead."""
-    failure = thread.failure()
-    if failure is None or isinstance(failure, (GreenletExit, asyncio.CancelledError)):
-        return
-    error.__cause__ = failure
-    thread._hub.report(
-        f"{thread!r}, called by run_green(), failed while its caller was cancelled",
-        failure,
-    )
+    failure = thread._error
+    if failure is not None and not isinstance(
+        failure, (GreenletExit, asyncio.CancelledError)
+    ):
+        error.__cause__ = failure
+    report = thread._unretrieved
+    if report is not None:
+        report.make(thread)
 
 
 def _serve() -> None:
@@ -557,7 +576,7 @@ async def _wait_or_cancel(thread: GreenThread) -> None:
             await thread.wait_end_async()
         except asyncio.CancelledError as error:
             if thread.dead:
-                _report_cancelled(thread, error)
+                _name_failure(thread, error)
                 raise
             if not thread:
                 # Never started: nothing of it is to run.
@@ -567,5 +586,9 @@ async def _wait_or_cancel(thread: GreenThread) -> None:
                 owed = _Cancellation(thread, error)
                 thread._hub.wake(owed)
     if owed is not None and not owed.seen:
-        _report_cancelled(thread, owed.error)
-        raise owed.error
+        unseen = owed.error()
+        _name_failure(thread, unseen)
+        try:
+            raise unseen
+        finally:
+            del unseen

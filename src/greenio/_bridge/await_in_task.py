@@ -25,9 +25,9 @@ from greenlet import getcurrent
 
 from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub, hub_to_park_in
-from .._kernel.entries import Throw
 from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError
+from .send_again import send_again
 
 T = TypeVar("T")
 
@@ -98,15 +98,7 @@ def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:
     future.remove_done_callback(getcurrent().switch)
     if not future.cancelled():
         future.exception()
-    send_again(hub, later)
-
-
-def send_again(hub: Hub, errors: list[BaseException]) -> None:
-    """Have the caller get exceptions that came too early for him, where he next waits."""
-    current = getcurrent()
-    for error in errors:
-        hub.wake(Throw(current, (error.with_traceback(None),)))
-    errors.clear()
+    send_again(hub, getcurrent(), later)
 
 
 def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:

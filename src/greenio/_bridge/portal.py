@@ -32,6 +32,7 @@ from .._kernel.current import hub_of
 from .._kernel.reraise import exception_from
 from .._std.originals import current_task
 from .greenlet_cache import cache_of, keep
+from .send_again import send_again
 
 if TYPE_CHECKING:
     from .._kernel.hub import Hub
@@ -41,6 +42,9 @@ T = TypeVar("T")
 
 _switch = greenlet.switch
 _throw = greenlet.throw
+
+# Whether Tasks count their cancellations.
+_TASKS_COUNT = sys.version_info >= (3, 11)
 
 
 class _Resume:
@@ -124,7 +128,16 @@ class PortalHub:
 class Portal(greenlet):
     """The greenlet that a Task runs a coroutine in."""
 
-    __slots__ = ("_future", "_task", "awaiting", "parking_hub", "pending", "result")
+    __slots__ = (
+        "_cancellations",
+        "_future",
+        "_later",
+        "_task",
+        "awaiting",
+        "parking_hub",
+        "pending",
+        "result",
+    )
 
     # For `local`: it keeps what is its own apart.
     has_own_locals = True
@@ -135,7 +148,12 @@ class Portal(greenlet):
         if cache.portal_hub is None:
             cache.portal_hub = PortalHub(hub)
         self.parking_hub: PortalHub = cache.portal_hub
+        # What is to be raised instead of a cancellation that is on its way.
         self.pending: BaseException | None = None
+        # What was sent besides that which comes next.
+        self._later: list[BaseException] = []
+        # How many cancellations of the Task have been raised by now.
+        self._cancellations = 0
         # How many calls of `await_` are under way, one inside the other.
         self.awaiting = 0
         # What the coroutine returned, until it is asked for.
@@ -162,14 +180,24 @@ class Portal(greenlet):
 
     def throw(self, *args: Any) -> None:
         """Raise an exception where the portal waits, in the Task's next step."""
-        future = self._future
         error = exception_from(args)
+        task: Any = self._task
+        if task is None:
+            return
+        future = self._future
         if future is None:
             # It awaits something of the user's: only a cancellation reaches it there.
-            if self._task is not None and self.pending is None:
+            if self.pending is None:
                 self.pending = error
-                self._task.cancel()
-        elif not future.done():
+                if _TASKS_COUNT:
+                    self._cancellations = min(self._cancellations, task.cancelling())
+                task.cancel()
+            else:
+                self._later.append(error)
+        elif future.done():
+            # Resumed already, but its step is still to come.
+            self._later.append(error)
+        else:
             future.set_exception(_Thrown(error))
             # Never "was never retrieved": the step that comes retrieves it, unless the
             # Task is cancelled in the same turn.
@@ -177,13 +205,41 @@ class Portal(greenlet):
 
     def translated(self, error: BaseException) -> BaseException:
         """Return what a step is to raise: the cancellation, or what asked for it."""
-        pending = self.pending
-        if pending is None or not isinstance(error, asyncio.CancelledError):
+        if not isinstance(error, asyncio.CancelledError):
             return error
-        self.pending = None
-        if self._task is not None and sys.version_info >= (3, 11):
-            self._task.uncancel()
-        return pending
+        pending, self.pending = self.pending, None
+        task: Any = self._task
+        if _TASKS_COUNT and task is not None:
+            before = self._cancellations
+            count = task.cancelling() if pending is None else task.uncancel()
+            self._cancellations = count
+            if pending is not None and count > before:
+                # Somebody else has cancelled the Task, too.
+                self._later.append(asyncio.CancelledError(*error.args))
+        send_again(self.parking_hub, self, self._later)
+        return error if pending is None else pending
+
+    def _interrupted(
+        self, future: asyncio.Future[Any], error: BaseException
+    ) -> BaseException | None:
+        """See to what was sent while it was parked.
+
+        Returns:
+            What `park` is to raise, or None for the error that it caught.
+        """
+        instead = None
+        if isinstance(error, _Thrown):
+            instead = error.unpacked()
+        elif future.done() and not future.cancelled():
+            thrown = future.exception()
+            if isinstance(thrown, _Thrown):
+                # The Task was cancelled in the turn in which it was sent something.
+                self._later.insert(0, thrown.unpacked())
+        if isinstance(error, asyncio.CancelledError):
+            translated = self.translated(error)
+            instead = None if translated is error else translated
+        send_again(self.parking_hub, self, self._later)
+        return instead
 
     # -- called inside the portal ----------------------------------------------------
 
@@ -192,21 +248,29 @@ class Portal(greenlet):
         hub = self.parking_hub._hub
         if hub._supervisor is None and not hub.owned:
             hub.supervise()
-        future = hub.loop.create_future()
-        self._future = future
+        self._future = future = hub.loop.create_future()
         try:
-            return self._drive(future)
-        except _Thrown as carrier:
-            thrown = carrier
+            result = self._drive(future)
+            if not self._later:
+                return result
+            error = self._later.pop(0)
+            send_again(self.parking_hub, self, self._later)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            instead = self._interrupted(future, exc)
+            if instead is None:
+                raise
+            error = instead
+            del instead
         finally:
             self._future = None
             # Here and below: what is raised keeps the frames that it goes through.
             del future
-        error = thrown.unpacked()
         try:
             raise error
         finally:
-            del thrown, error, self
+            del error, self
 
     def await_(self, awaitable: Awaitable[T]) -> T:
         """Drive an awaitable as a part of the Task, from a plain function.
@@ -351,7 +415,7 @@ class Stepper:
         if portal is None:
             return self._start(error)
         self._enter(portal)
-        if not portal.awaiting:
+        if not portal.awaiting and portal._future is None:
             error = portal.translated(error)
         try:
             yielded = _throw(portal, error)
@@ -378,7 +442,10 @@ class Stepper:
             portal = Portal(hub)
         self._hub = hub
         self._portal = portal
-        portal._task = current_task(hub.loop)
+        task: Any = current_task(hub.loop)
+        portal._task = task
+        if _TASKS_COUNT and task is not None:
+            portal._cancellations = task.cancelling()
         self._context = portal.gr_context = current.gr_context
         coro, self._coro = self._coro, None
         yielded = _switch(portal, coro, error)
@@ -403,6 +470,7 @@ class Stepper:
         self._portal = None
         result = portal.result
         portal.result = portal._task = portal.gr_context = self._context = None
+        portal._later.clear()
         idle = cache_of(self._hub).portals
         if portal.pending is not None or not keep(idle, portal):
             _switch(portal)

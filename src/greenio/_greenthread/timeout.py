@@ -98,6 +98,8 @@ class Timeout(BaseException):
             raise AssertionError(
                 f"{self!r} is started already; cancel() it before starting it again"
             )
+        # Whether it is not to be raised any more, should that still be to come.
+        self.called_off = False
         if self.seconds is None:
             self._state = _State.UNLIMITED
             return
@@ -124,6 +126,7 @@ class Timeout(BaseException):
 
     def cancel(self) -> None:
         """Call the exception off, if it is still to come."""
+        self.called_off = True
         if self._state is _State.PENDING:
             self._leave(_State.CANCELED)
 
