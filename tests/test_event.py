@@ -169,11 +169,10 @@ def test_a_time_limit_returns_none():
     assert event.wait(5) == "there"
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_a_negative_time_limit_is_refused(timeout):
+def test_a_time_limit_that_is_not_a_number_is_refused():
     event = Event()
-    with pytest.raises(ValueError, match="timeout of 0 seconds or more"):
-        event.wait(timeout)
+    with pytest.raises(ValueError, match="timeout in seconds"):
+        event.wait(float("nan"))
 
 
 def test_a_time_limit_that_is_no_number_is_refused():

@@ -340,10 +340,9 @@ def test_sleepers_wake_in_order_of_time(virtual_loop):
     assert order == [1, 2, 3]
 
 
-@pytest.mark.parametrize("seconds", [-1, -0.001, float("nan")])
-def test_bad_times_to_sleep(hub_name, seconds):
-    with pytest.raises(ValueError, match="0 seconds"):
-        sleep(seconds)
+def test_a_bad_time_to_sleep(hub_name):
+    with pytest.raises(ValueError, match="number of seconds"):
+        sleep(float("nan"))
 
 
 @pytest.mark.parametrize("seconds", ["1", None, [], object()])

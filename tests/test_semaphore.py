@@ -136,7 +136,7 @@ def test_minus_one_is_for_ever_as_in_threading():
     assert semaphore.acquire(False, -1) is False
 
 
-@pytest.mark.parametrize("timeout", [-2, -0.5, float("nan")])
+@pytest.mark.parametrize("timeout", [-2, -0.5])
 def test_other_negative_time_limits_are_refused(timeout):
     semaphore = Semaphore(1)
     with pytest.raises(ValueError, match="timeout of 0 seconds or more"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 import greenio
@@ -130,10 +128,9 @@ def test_text(hub_name):
         assert str(limit) == "2 seconds (silent)"
 
 
-@pytest.mark.parametrize("seconds", [-1, float("nan")])
-def test_bad_seconds(hub_name, seconds):
-    with pytest.raises(ValueError, match="0 seconds"):
-        Timeout(seconds)
+def test_bad_seconds(hub_name):
+    with pytest.raises(ValueError, match="number of seconds"):
+        Timeout(float("nan"))
 
 
 def test_no_seconds(hub_name):
@@ -216,15 +213,10 @@ def test_eventlets_other_name():
 
 def test_in_a_coroutine_it_says_what_to_use(run_async):
     async def main():
-        seen = []
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: seen.append(context["message"]))
-        # Harmless where nothing waits.
-        with Timeout(100):
+        with pytest.raises(RuntimeError, match=r"asyncio\.timeout\(100\)"):
+            Timeout(100)
+        # It never would.
+        with Timeout(None):
             pass
-        with Timeout(0.001):
-            while not seen:
-                await asyncio.sleep(0.001)
-        assert "asyncio.timeout" in seen[0]
 
     run_async(main)

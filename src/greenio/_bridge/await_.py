@@ -72,6 +72,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from .._greenthread import coroutines
 from .._greenthread.arguments import check_callable, name_of
 from .._greenthread.thread import PENDING, GreenThread, body, kill
 from .._kernel import current as _current
@@ -155,6 +156,9 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     if kind is InlineThread and current.gr_context is current.context:
         return current.delegate_await(checked(awaitable, current._hub.loop))  # type: ignore[no-any-return]
     return await_in_task(awaitable)  # type: ignore[no-any-return]
+
+
+coroutines.await_coroutine = await_
 
 
 def call_either(

@@ -22,17 +22,33 @@ def check_callable(func: Any, what: str) -> None:
         )
 
 
-def check_seconds(seconds: Any, what: str) -> None:
-    """Raise, saying what would have worked, unless `seconds` is a number >= 0."""
+def checked_seconds(seconds: Any, what: str) -> float:
+    """Return a number of seconds; less than none is none, as eventlet takes it.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is not a number (nan).
+    """
     try:
-        good = seconds >= 0
+        if seconds >= 0:
+            return seconds  # type: ignore[no-any-return]
+        if seconds < 0:
+            return 0
     except TypeError:
         raise TypeError(
             f"{what}() takes a number of seconds, not {seconds!r}"
         ) from None
-    if not good:
-        raise ValueError(
-            f"{what}() takes 0 seconds (let the others run) or more, not {seconds!r}"
+    raise ValueError(f"{what}() takes a number of seconds, not {seconds!r}")
+
+
+def check_throwable(error: Any, what: str) -> None:
+    """Raise TypeError, saying what would have worked, unless it can be raised."""
+    if isinstance(error, BaseException):
+        return
+    if not (isinstance(error, type) and issubclass(error, BaseException)):
+        raise TypeError(
+            f"{what}() raises an exception or a class of exceptions, as in "
+            f"{what}(..., RuntimeError({str(error)!r})), not {error!r}"
         )
 
 

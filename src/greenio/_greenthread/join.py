@@ -161,7 +161,7 @@ class Finishing(Iterator[T], AsyncIterator[T]):
     ) -> None:
         self._left = 0
         self._inbox: _Inbox[T] = _Inbox(objects, what)
-        checked_timeout(timeout, f"{what}()")
+        timeout = checked_timeout(timeout, f"{what}()")
         self._deadline = None if timeout is None else _now() + timeout
         self._left = _checked_count(count, self._inbox)
         if self._left:
@@ -268,7 +268,7 @@ def iwait(
 
     Raises:
         TypeError: Something among the objects is neither a green thread nor an event.
-        ValueError: `timeout` or `count` is negative.
+        ValueError: `count` is negative.
     """
     return Finishing(objects, timeout, count, "iwait")
 
@@ -293,7 +293,7 @@ def wait(
 
     Raises:
         TypeError: Something among the objects is neither a green thread nor an event.
-        ValueError: `timeout` or `count` is negative.
+        ValueError: `count` is negative.
     """
     return _wait(objects, timeout, count, "wait")
 
@@ -301,7 +301,7 @@ def wait(
 def _wait(
     objects: Iterable[T], timeout: float | None, count: int | None, what: str
 ) -> list[T]:
-    checked_timeout(timeout, f"{what}()")
+    timeout = checked_timeout(timeout, f"{what}()")
     inbox = _Inbox(objects, what)
     number = _checked_count(count, inbox)
     try:
@@ -325,7 +325,7 @@ async def wait_async(
 async def _wait_async(
     objects: Iterable[T], timeout: float | None, count: int | None, what: str
 ) -> list[T]:
-    checked_timeout(timeout, f"{what}()")
+    timeout = checked_timeout(timeout, f"{what}()")
     inbox = _Inbox(objects, what)
     number = _checked_count(count, inbox)
     try:
@@ -358,7 +358,7 @@ def joinall(
 
     Raises:
         TypeError: Something among them is neither a green thread nor an event.
-        ValueError: `timeout` or `count` is negative.
+        ValueError: `count` is negative.
         BaseException: Whatever one of them raised, with `raise_error`.
     """
     if not raise_error:

@@ -11,7 +11,7 @@ from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import time_sleep
-from .arguments import check_seconds
+from .arguments import checked_seconds
 
 # Passed by the timer that ends a sleep, so that no other resume is taken for it.
 _TIME_IS_UP = object()
@@ -21,25 +21,25 @@ def sleep(seconds: float = 0) -> None:
     """Let the others run, and go on after some seconds.
 
     Args:
-        seconds: How long; 0 yields for one turn of the loop.
+        seconds: How long; 0 or less yields for one turn of the loop.
 
     Raises:
         TypeError: `seconds` is not a number.
-        ValueError: `seconds` is negative.
         BlockingInLoopError: Called in the loop greenlet with more than 0 seconds; a
             coroutine uses ``await asyncio.sleep(seconds)``.
     """
     current = getcurrent()
-    try:
-        hub: Hub = current._hub  # type: ignore[attr-defined]
-    except AttributeError:
+    hub: Hub | None = getattr(current, "_hub", None)
+    if hub is None:
         here = _hub_to_sleep_in(seconds)
         if here is None:
             return
         hub = here
     if seconds != 0:
-        _sleep_for(hub, current, seconds)
-        return
+        seconds = checked_seconds(seconds, "sleep")
+        if seconds:
+            _sleep_for(hub, current, seconds)
+            return
     ready = hub.ready
     batch = hub.batch
     if not (ready or batch or hub.lone):
@@ -71,7 +71,6 @@ def _yield_alone(hub: Hub, current: greenlet) -> None:
 
 
 def _sleep_for(hub: Hub, current: greenlet, seconds: float) -> None:
-    check_seconds(seconds, "sleep")
     hub.timers += 1
     timer = None
     if seconds != math.inf:
@@ -89,7 +88,7 @@ def _sleep_for(hub: Hub, current: greenlet, seconds: float) -> None:
 
 def _hub_to_sleep_in(seconds: float) -> Hub | None:
     """The hub for a caller that is not a green thread; None if it has slept."""
-    check_seconds(seconds, "sleep")
+    seconds = checked_seconds(seconds, "sleep")
     try:
         hub = None if is_exiting() else hub_to_park_in(f"sleep({seconds!r})")
     except BlockingInLoopError:

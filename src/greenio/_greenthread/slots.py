@@ -137,10 +137,7 @@ class Slots:
         """Start a function in a slot that the caller has taken."""
         thread: SlotThread | None = None
         try:
-            try:
-                hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
-            except AttributeError:
-                hub = get_hub()
+            hub: Hub = getattr(getcurrent(), "_hub", None) or get_hub()
             thread = SlotThread(hub, func, args, kwargs)
             thread._slots = self
             self.running.add(thread)

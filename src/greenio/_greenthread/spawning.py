@@ -11,7 +11,7 @@ from .._kernel.current import get_hub
 from .._kernel.entries import throw_into
 from .._kernel.hub import Hub
 from .._kernel.timers import Timer
-from .arguments import check_callable, check_seconds
+from .arguments import check_callable, check_throwable, checked_seconds
 from .thread import GreenThread
 
 
@@ -35,10 +35,7 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """
     if not callable(func):
         check_callable(func, "spawn")
-    try:
-        hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
-    except AttributeError:
-        hub = get_hub()
+    hub: Hub = getattr(getcurrent(), "_hub", None) or get_hub()
     thread = GreenThread(hub, func, args, kwargs)
     hub.wake(thread)
     return thread
@@ -64,7 +61,7 @@ def _spawn_after(
     kwargs: dict[str, Any],
 ) -> GreenThread:
     check_callable(func, what)
-    check_seconds(seconds, what)
+    seconds = checked_seconds(seconds, what)
     hub = get_hub()
     thread = GreenThread(hub, func, args, kwargs)
     spawner = getcurrent() if local else None
@@ -82,7 +79,6 @@ def spawn_after(
 
     Raises:
         TypeError: `func` cannot be called, or `seconds` is not a number.
-        ValueError: `seconds` is negative.
     """
     return _spawn_after(seconds, "spawn_after", False, func, args, kwargs)
 
@@ -94,7 +90,6 @@ def spawn_after_local(
 
     Raises:
         TypeError: `func` cannot be called, or `seconds` is not a number.
-        ValueError: `seconds` is negative.
     """
     return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
 
@@ -107,7 +102,9 @@ def exc_after(seconds: float, *throw_args: Any) -> Timer:
     Returns:
         A timer; `cancel()` it when the exception is not wanted any more.
     """
-    check_seconds(seconds, "exc_after")
+    seconds = checked_seconds(seconds, "exc_after")
+    if throw_args:
+        check_throwable(throw_args[0], "exc_after")
     current = getcurrent()
     return Timer(
         get_hub(), seconds, throw_into, (current, throw_args), local_to=current
@@ -123,7 +120,7 @@ def call_after_global(
         A timer with `cancel()`.
     """
     check_callable(func, "call_after_global")
-    check_seconds(seconds, "call_after_global")
+    seconds = checked_seconds(seconds, "call_after_global")
     return Timer(get_hub(), seconds, spawn_n, (func, *args), kwargs)
 
 
@@ -136,6 +133,6 @@ def call_after_local(
         A timer with `cancel()`.
     """
     check_callable(func, "call_after_local")
-    check_seconds(seconds, "call_after_local")
+    seconds = checked_seconds(seconds, "call_after_local")
     hub = get_hub()
     return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())

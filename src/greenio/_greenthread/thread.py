@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
 from traceback import StackSummary, walk_stack
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -22,7 +22,8 @@ from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
-from .arguments import check_callable, name_of
+from .arguments import check_callable, check_throwable, name_of
+from .coroutines import finished
 
 _init_greenlet = greenlet.__init__
 
@@ -163,7 +164,7 @@ class GreenThread(greenlet):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
-            func(self, *args, **kwargs)
+            finished(func, func(self, *args, **kwargs))
         except (KeyboardInterrupt, SystemExit):
             raise
         except GreenletExit:
@@ -185,7 +186,7 @@ class GreenThread(greenlet):
         # The caller.
         self.has_taker = True
         try:
-            result = func(*args, **kwargs)
+            result = finished(func, func(*args, **kwargs))
         except Exception as exc:
             self._failed(exc)
         except BaseException as exc:
@@ -449,6 +450,8 @@ def body() -> None:
     del call
     try:
         result = func(*args, **kwargs)
+        if type(result) is CoroutineType:
+            result = finished(func, result)
     except BaseException as exc:
         getcurrent()._failed(exc)  # type: ignore[attr-defined]
         if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
@@ -540,7 +543,12 @@ def kill(g: greenlet, *throw_args: Any) -> None:
     Args:
         g: The green thread; nothing happens if it has ended.
         *throw_args: What to raise, as for `greenlet.throw`; GreenletExit by default.
+
+    Raises:
+        TypeError: That cannot be raised.
     """
+    if throw_args:
+        check_throwable(throw_args[0], "kill")
     if g.dead:
         return
     current = getcurrent()

@@ -11,11 +11,12 @@ from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-from .._kernel.current import get_hub
+from .._kernel.current import cannot_wait, get_hub
 from .._kernel.entries import DeferredCall, deliver
 from .._kernel.hub import Hub
 from .._kernel.reraise import exception_from
-from .arguments import check_callable, check_seconds
+from .arguments import check_callable, check_throwable, checked_seconds
+from .coroutines import finished
 
 T = TypeVar("T")
 E = TypeVar("E", bound=type)
@@ -47,13 +48,14 @@ class Timeout(BaseException):
     ``except Timeout as t: if t is not mine: raise``.
 
     Args:
-        seconds: When to raise; None never does.
+        seconds: When to raise; None never does, 0 or less does as soon as others run.
         exception: What to raise instead of the Timeout itself: an exception, a class of
             exceptions, or False to end the ``with`` block silently.
 
     Raises:
-        TypeError: `seconds` is not a number.
-        ValueError: `seconds` is negative.
+        TypeError: `seconds` is not a number, or `exception` cannot be raised.
+        RuntimeError: Started in the loop greenlet, where it could not interrupt
+            anything; in a coroutine use ``async with asyncio.timeout(seconds)``.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Timeout(BaseException):
         seconds: float | None = None,
         exception: BaseException | type[BaseException] | bool | None = None,
     ) -> None:
+        if exception is not None and not isinstance(exception, bool):
+            check_throwable(exception, "Timeout")
         self.seconds = seconds
         self.exception = exception
         self._state = _State.CREATED
@@ -103,14 +107,22 @@ class Timeout(BaseException):
         if self.seconds is None:
             self._state = _State.UNLIMITED
             return
-        check_seconds(self.seconds, "Timeout")
-        if self.seconds == math.inf:
+        seconds = checked_seconds(self.seconds, "Timeout")
+        if seconds == math.inf:
             self._state = _State.UNLIMITED
             return
+        if cannot_wait():
+            raise RuntimeError(
+                f"Timeout({seconds!r}) cannot interrupt anything here: it was started in "
+                "the greenlet that runs the event loop, directly from a coroutine or a "
+                "loop callback. In a coroutine use `async with "
+                f"asyncio.timeout({seconds!r})`, or call blocking code by `await "
+                "greenio.run_green(func, ...)` and use it there."
+            )
         hub = get_hub()
         self._hub = hub
         self._greenlet = getcurrent()
-        self._timer = hub.call_later(self.seconds, _expire, [self])
+        self._timer = hub.call_later(seconds, _expire, [self])
         hub.timers += 1
         self._state = _State.PENDING
 
@@ -218,7 +230,7 @@ def with_timeout(
     timeout_value = kwds.pop("timeout_value", _MISSING)
     timeout = Timeout(seconds)
     try:
-        return function(*args, **kwds)
+        return cast("T", finished(function, function(*args, **kwds)))
     except Timeout as expired:
         if expired is timeout and timeout_value is not _MISSING:
             return cast("T", timeout_value)

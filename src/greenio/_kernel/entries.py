@@ -172,8 +172,11 @@ class DeferredCall:
     ) -> None:
         self._hub = hub
         self._call: tuple[Callable[..., Any], tuple[Any, ...]] | None = (callback, args)
-        self._handle: asyncio.TimerHandle | None
-        self._handle = hub.loop.call_later(seconds, self._due, context=hub.context)
+        self._handle: asyncio.TimerHandle | None = None
+        if seconds > 0:
+            self._handle = hub.loop.call_later(seconds, self._due, context=hub.context)
+        else:
+            hub.wake(self)
 
     def __bool__(self) -> bool:
         return False

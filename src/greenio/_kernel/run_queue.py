@@ -259,8 +259,11 @@ class RunQueue:
     def call_later(
         self, seconds: float, callback: Callable[..., Any], *args: Any
     ) -> asyncio.TimerHandle | DeferredCall:
-        """Call a function in the loop greenlet after some seconds."""
-        if self.defers:
+        """Call a function in the loop greenlet after some seconds.
+
+        What is due at once is called in turn with the green threads that are ready.
+        """
+        if self.defers or seconds <= 0:
             return DeferredCall(self, seconds, callback, args)
         return self.loop.call_later(seconds, callback, *args, context=self.context)
 

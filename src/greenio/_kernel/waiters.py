@@ -470,24 +470,27 @@ class WaitQueue(deque[Waiter]):
 def checked_timeout(timeout: float | None, what: str) -> float | None:
     """Return a time limit as the primitives take it: None, or seconds >= 0.
 
+    Less than 0 seconds are none, as eventlet takes it.
+
     Raises:
         TypeError: It is not a number.
-        ValueError: It is negative or not a number (nan).
+        ValueError: It is not a number (nan).
     """
     if timeout is None:
         return None
     try:
-        good = timeout >= 0
+        if timeout >= 0:
+            return timeout
+        if timeout < 0:
+            return 0
     except TypeError:
         raise TypeError(
             f"{what} takes a timeout in seconds or None, not {timeout!r}"
         ) from None
-    if not good:
-        raise ValueError(
-            f"{what} takes a timeout of 0 seconds or more, or None to wait for as long "
-            f"as it takes, not {timeout!r}"
-        )
-    return timeout
+    raise ValueError(
+        f"{what} takes a timeout in seconds, or None to wait for as long as it takes, "
+        f"not {timeout!r}"
+    )
 
 
 def acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
@@ -505,4 +508,10 @@ def acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
         if timeout is not None:
             raise ValueError("can't specify a timeout for a non-blocking call")
         return 0
-    return checked_timeout(timeout, "acquire()")
+    checked = checked_timeout(timeout, "acquire()")
+    if checked != timeout:
+        raise ValueError(
+            "acquire() takes a timeout of 0 seconds or more, or None or -1 to wait for as "
+            f"long as it takes, not {timeout!r}"
+        )
+    return checked

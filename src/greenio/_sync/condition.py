@@ -78,10 +78,9 @@ class Condition:
 
         Raises:
             RuntimeError: The caller does not hold the lock.
-            ValueError: `timeout` is negative.
             BlockingInLoopError: Called in the loop greenlet; use `wait_async` there.
         """
-        checked_timeout(timeout, "Condition.wait()")
+        timeout = checked_timeout(timeout, "Condition.wait()")
         self._check_owned("wait on")
         waiter = new_waiter("Condition.wait()")
         with mutex:
@@ -109,7 +108,7 @@ class Condition:
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Wait as a coroutine; see `wait`."""
-        checked_timeout(timeout, "Condition.wait_async()")
+        timeout = checked_timeout(timeout, "Condition.wait_async()")
         self._check_owned("wait on")
         waiter = TaskWaiter()
         with mutex:
@@ -142,7 +141,7 @@ class Condition:
         Returns:
             What the predicate returned last.
         """
-        checked_timeout(timeout, "Condition.wait_for()")
+        timeout = checked_timeout(timeout, "Condition.wait_for()")
         deadline = None if timeout is None else monotonic() + timeout
         result = predicate()
         while not result:
@@ -158,7 +157,7 @@ class Condition:
         self, predicate: Callable[[], T], timeout: float | None = None
     ) -> T | None:
         """Wait as a coroutine until a predicate is true; see `wait_for`."""
-        checked_timeout(timeout, "Condition.wait_for_async()")
+        timeout = checked_timeout(timeout, "Condition.wait_for_async()")
         deadline = None if timeout is None else monotonic() + timeout
         result = predicate()
         while not result:

@@ -157,11 +157,10 @@ class Event(Generic[T]):
 
         Raises:
             BaseException: The exception that was sent.
-            ValueError: `timeout` is negative.
             BlockingInLoopError: Called in the loop greenlet; use `wait_async` there.
         """
         if timeout is not None:
-            checked_timeout(timeout, "Event.wait()")
+            timeout = checked_timeout(timeout, "Event.wait()")
         outcome: Any = self._outcome
         if outcome is None:
             if timeout == 0:
@@ -186,7 +185,7 @@ class Event(Generic[T]):
     async def wait_async(self, timeout: float | None = None) -> T | None:
         """Wait as a coroutine; see `wait`."""
         if timeout is not None:
-            checked_timeout(timeout, "Event.wait_async()")
+            timeout = checked_timeout(timeout, "Event.wait_async()")
         outcome: Any = self._outcome
         if outcome is None:
             if timeout == 0:

@@ -225,12 +225,11 @@ class LightQueue(Generic[T]):
 
         Raises:
             Full: There is no room, or was none in time.
-            ValueError: `timeout` is negative.
             BlockingInLoopError: Called in the loop greenlet when there is no room; use
                 `put_async` there.
         """
         if timeout is not None:
-            checked_timeout(timeout, "put()")
+            timeout = checked_timeout(timeout, "put()")
         try:
             hold()
             if not self._getters:
@@ -263,7 +262,7 @@ class LightQueue(Generic[T]):
     async def put_async(self, item: T, timeout: float | None = None) -> None:
         """Put an item in as a coroutine; see `put`."""
         if timeout is not None:
-            checked_timeout(timeout, "put_async()")
+            timeout = checked_timeout(timeout, "put_async()")
         try:
             hold()
             if self._offer(item):
@@ -309,12 +308,11 @@ class LightQueue(Generic[T]):
 
         Raises:
             Empty: There is none, or was none in time.
-            ValueError: `timeout` is negative.
             BlockingInLoopError: Called in the loop greenlet when there is none; use
                 `get_async` there.
         """
         if timeout is not None:
-            checked_timeout(timeout, "get()")
+            timeout = checked_timeout(timeout, "get()")
         try:
             hold()
             if self.queue and not self._putters:
@@ -343,7 +341,7 @@ class LightQueue(Generic[T]):
     async def get_async(self, timeout: float | None = None) -> T:
         """Take an item out as a coroutine; see `get`."""
         if timeout is not None:
-            checked_timeout(timeout, "get_async()")
+            timeout = checked_timeout(timeout, "get_async()")
         try:
             hold()
             item = self._take()
@@ -475,11 +473,10 @@ class Queue(LightQueue[T]):
             False if the time was up first.
 
         Raises:
-            ValueError: `timeout` is negative.
             BlockingInLoopError: Called in the loop greenlet; use `join_async` there.
         """
         if timeout is not None:
-            checked_timeout(timeout, "join()")
+            timeout = checked_timeout(timeout, "join()")
         with mutex:
             if self._puts <= self._tasks_done:
                 return True
@@ -494,7 +491,7 @@ class Queue(LightQueue[T]):
     async def join_async(self, timeout: float | None = None) -> bool:
         """Wait as a coroutine until every item is dealt with; see `join`."""
         if timeout is not None:
-            checked_timeout(timeout, "join_async()")
+            timeout = checked_timeout(timeout, "join_async()")
         with mutex:
             if self._puts <= self._tasks_done:
                 return True

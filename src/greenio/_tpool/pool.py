@@ -14,6 +14,8 @@ from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from .._bridge.await_in_task import adopt_changes
+from .._greenthread.arguments import check_callable
+from .._greenthread.coroutines import is_coroutine_function
 from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub
 from .._kernel.waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter
@@ -82,14 +84,24 @@ class _Pool:
         self._lock = allocate_lock()
         self._threads = 0
         self._busy = 0
+        self._stopped = False
 
-    def submit(self, job: _Job) -> None:
+    def submit(self, job: _Job) -> bool:
+        """Have a job done.
+
+        Returns:
+            False if the pool was stopped, so that it never will.
+        """
         with self._lock:
-            self._busy += 1
-            if self._busy > self._threads and self._threads < self.size:
-                self._threads += 1
+            if self._stopped:
+                return False
+            if self._busy >= self._threads and self._threads < self.size:
                 start_new_thread(self._work, ())
-        self._jobs.put(job)
+                self._threads += 1
+            self._busy += 1
+            # Under the lock: in front of what ends the threads.
+            self._jobs.put(job)
+            return True
 
     def _work(self) -> None:
         _worker_state.is_worker = True
@@ -113,9 +125,9 @@ class _Pool:
             Whether all of them have ended in time.
         """
         with self._lock:
-            count = self._threads
-        for _ in range(count):
-            self._jobs.put(None)
+            self._stopped = True
+            for _ in range(self._threads):
+                self._jobs.put(None)
         deadline = monotonic() + timeout
         while self._threads:
             if monotonic() > deadline:
@@ -157,19 +169,32 @@ def execute(meth: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         What it returned.
 
     Raises:
+        TypeError: `meth` cannot be called, or is a coroutine function.
         BaseException: Whatever it raised.
         BlockingInLoopError: Called in the loop greenlet; a coroutine uses
             ``await asyncio.to_thread(meth, ...)``.
     """
-    pool = _current_pool()
+    check_callable(meth, "tpool.execute")
+    if is_coroutine_function(meth):
+        raise TypeError(
+            "tpool.execute takes a function that blocks, to call it in an OS thread, not "
+            f"the coroutine function {meth!r}; await that by greenio.await_(), or start "
+            "it by spawn()"
+        )
     if _worker_state.is_worker and existing_hub() is None:
         return meth(*args, **kwargs)
     waiter = new_waiter("tpool.execute()")
-    if pool.size == 0 or isinstance(waiter, ThreadWaiter):
+    if isinstance(waiter, ThreadWaiter):
         return meth(*args, **kwargs)
     context = copy_context()
     job = _Job(waiter, context, (meth, args, kwargs))
-    pool.submit(job)
+    while True:
+        pool = _current_pool()
+        if pool.size == 0:
+            return meth(*args, **kwargs)
+        if pool.submit(job):
+            break
+        # It was replaced by another OS thread meanwhile.
     try:
         waiter.block()
     except BaseException:

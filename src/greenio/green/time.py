@@ -16,6 +16,8 @@ def sleep(seconds: float, /) -> None:
         TypeError: `seconds` is not a number.
         ValueError: `seconds` is negative.
     """
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
     _sleep(seconds)
 
 
