@@ -93,6 +93,7 @@ _MODULES = frozenset(
     {
         "asgi",
         "asyncio",
+        "backdoor",
         "convenience",
         "corolocal",
         "coros",
