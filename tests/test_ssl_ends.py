@@ -269,3 +269,38 @@ def test_connect_ex(hub_name, certificates):
                 client.connect(server.getsockname())
         with pytest.raises(ValueError, match="server-side"):
             server.connect(server.getsockname())
+
+
+# -- shutdown -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["recv", "recv_into", "read"])
+def test_shutdown_is_the_end_for_a_reader(tls_pair, name):
+    server, _ = tls_pair
+    call = {
+        "recv": lambda: server.recv(10),
+        "recv_into": lambda: server.recv_into(bytearray(10)),
+        "read": lambda: server.read(10),
+    }[name]
+    thread = greenio.spawn(call)
+    until_parked(thread)
+    server.shutdown(socket.SHUT_RDWR)
+    assert thread.wait() in (b"", 0)
+
+
+def test_shutdown_under_a_writer(tls_pair):
+    server, _ = tls_pair
+    thread = greenio.spawn(server.sendall, bytes(5_000_000))
+    until_parked(thread, "write")
+    server.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(OSError):
+        thread.wait()
+
+
+def test_shutdown_of_the_writing_half(tls_pair):
+    server, client = tls_pair
+    thread = greenio.spawn(server.recv, 10)
+    until_parked(thread)
+    server.shutdown(socket.SHUT_WR)
+    client.sendall(b"data")
+    assert thread.wait() == b"data"

@@ -12,7 +12,9 @@ asks may register it elsewhere: asyncio, or uvloop, which refuses a descriptor t
 
 from __future__ import annotations
 
+import errno
 import os
+import struct
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +28,7 @@ from .._greenthread.descriptor_waits import (
     notify_opened,
 )
 from .._kernel.current import existing_hub, hub_to_park_in, is_held_up
-from .._kernel.descriptors import READ, Listener
+from .._kernel.descriptors import READ, WRITE, Listener
 from .._kernel.hub import Hub, all_hubs
 from .._std.errors import IOClosed
 from .._std.originals import (
@@ -38,7 +40,14 @@ from .._std.originals import (
     raw_socket,
     socket_class,
 )
-from .constants import AF_INET, SOCK_NONBLOCK, SOCK_STREAM
+from .constants import (
+    AF_INET,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
 
 _raw_init = raw_socket.__init__
 _raw_close = raw_socket.close
@@ -46,9 +55,14 @@ _raw_del = raw_socket.__del__  # type: ignore[attr-defined]
 _raw_detach = raw_socket.detach
 _raw_fileno = raw_socket.fileno
 _raw_setblocking = raw_socket.setblocking
+_raw_setsockopt: Any = raw_socket.setsockopt
 _raw_family = raw_socket.family.__get__
 _raw_type = raw_socket.type.__get__
 _raw_proto = raw_socket.proto.__get__
+
+# The options that limit how long the system's calls take, as a C `timeval`.
+_LIMIT_OPTIONS = {SO_RCVTIMEO: READ, SO_SNDTIMEO: WRITE}
+_TIMEVAL = struct.Struct("@ll")
 
 # What the plain socket takes as a limit: it must fit into the system's time values.
 _LONGEST_TIMEOUT = 2.0**63 / 1e9
@@ -69,7 +83,7 @@ class SocketBase(socket_class):
     __slots__ = (
         "__dict__",
         "_drained",
-        "_is_stream",
+        "_drains",
         "_lent",
         "_reader",
         "_timeout",
@@ -78,11 +92,14 @@ class SocketBase(socket_class):
 
     # The reading listener, if the last read took all that the kernel had.
     _drained: Listener | None
-    _is_stream: bool
+    # Whether a read that brings less than was asked for says that.
+    _drains: bool
     _lent: Any
     _reader: Listener | None
     _timeout: float | None
     _writer: Listener | None
+    # What SO_RCVTIMEO and SO_SNDTIMEO say, if they were set.
+    _system_limits: dict[str, float | None] | None = None
 
     def __init__(
         self,
@@ -118,7 +135,7 @@ class SocketBase(socket_class):
         self._lent = lender
         self._io_refs = 0
         self._closed = False
-        self._is_stream = _raw_type(self) == SOCK_STREAM
+        self._drains = _raw_type(self) == SOCK_STREAM
         _raw_setblocking(self, False)
         if new:
             self._forget_namesakes()
@@ -164,14 +181,27 @@ class SocketBase(socket_class):
             what = f"waiting to {event} on a socket"
             here = None if is_held_up() else hub_to_park_in(what)
             if here is None:
-                if not block_natively(self._open_fd(), event, timeout):
-                    raise TimeoutError("timed out") from None
+                self._block(event, timeout)
                 return
             hub = here
         listener = self._reader if event == READ else self._writer
         if listener is None or not listener.registered or listener.hub is not hub:
             listener = self._listener_on(hub, listener, event)
-        if not listener.wait(timeout, hub.park):
+        if timeout is None and self._system_limits is not None:
+            timeout = self._system_limits[event]
+            if not listener.wait(timeout, hub.park):
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        elif not listener.wait(timeout, hub.park):
+            raise TimeoutError("timed out")
+
+    def _block(self, event: str, timeout: float | None) -> None:
+        """Do what `_wait` does, in an OS thread that has nothing else to do."""
+        limits = self._system_limits if timeout is None else None
+        if limits is not None:
+            timeout = limits[event]
+        if not block_natively(self._open_fd(), event, timeout):
+            if limits is not None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             raise TimeoutError("timed out")
 
     def _listener_on(self, hub: Hub, known: Listener | None, event: str) -> Listener:
@@ -249,6 +279,19 @@ class SocketBase(socket_class):
         _raw_setblocking(self, False)
         self._timeout = value
 
+    def setsockopt(self, level: int, optname: int, value: Any, *args: Any) -> None:
+        """Set an option of the system's; SO_RCVTIMEO and SO_SNDTIMEO hold here too."""
+        _raw_setsockopt(self, level, optname, value, *args)
+        event = _LIMIT_OPTIONS.get(optname) if level == SOL_SOCKET else None
+        if event is not None:
+            seconds, microseconds = _TIMEVAL.unpack_from(value)
+            limits = self._system_limits or {READ: None, WRITE: None}
+            limits[event] = seconds + microseconds / 1e6 or None
+            self._system_limits = limits
+            # A read that waits at once knows only the limit of `settimeout`.
+            self._drains = False
+            self._drained = None
+
     def gettimeout(self) -> float | None:
         """Return the limit that `settimeout` set."""
         return self._timeout
@@ -305,6 +348,9 @@ class SocketBase(socket_class):
             raise
         twin._forget_namesakes()
         twin._timeout = self._timeout
+        if self._system_limits is not None:
+            twin._system_limits = dict(self._system_limits)
+            twin._drains = False
         return twin
 
     def detach(self) -> int:

@@ -30,6 +30,7 @@ from .._std.originals import (
     raw_socket,
 )
 from .._std.with_globals import with_globals
+from .backlog import Backlog, backlog_for, note_listening
 from .base import SocketBase
 from .constants import (
     AF_UNIX,
@@ -39,6 +40,7 @@ from .constants import (
     SO_ERROR,
     SOCK_STREAM,
     SOL_SOCKET,
+    SOMAXCONN,
 )
 from .dns import getaddrinfo, resolved
 
@@ -47,6 +49,8 @@ _raw_bind = raw_socket.bind
 _raw_connect_ex = raw_socket.connect_ex
 _raw_fileno = raw_socket.fileno
 _raw_getsockopt = raw_socket.getsockopt
+_raw_getsockname = raw_socket.getsockname
+_raw_listen = raw_socket.listen
 _raw_recv = raw_socket.recv
 _raw_recv_into = raw_socket.recv_into
 _raw_recvfrom = raw_socket.recvfrom
@@ -88,6 +92,8 @@ class GreenSocket(SocketBase):
 
     # A connection that is being made by a `connect` which had to give up.
     _connecting = False
+    # The connections that wait to be accepted, if this socket listens.
+    _backlog: Backlog | None = None
 
     def _once_ready(self, event: str, call: Callable[..., Any], *args: Any) -> Any:
         """Wait and make a system call, as often as it takes, within the time limit."""
@@ -132,10 +138,11 @@ class GreenSocket(SocketBase):
             data = None
         if data is None:
             data = cast("bytes", self._once_ready(READ, _raw_recv, bufsize, flags))
-        if 0 < len(data) < bufsize and self._is_stream:
+        if 0 < len(data) < bufsize:
             if not flags:
-                self._drained = self._reader
-            elif flags & MSG_WAITALL and self._may_wait(flags):
+                if self._drains:
+                    self._drained = self._reader
+            elif flags & MSG_WAITALL and self._waits_for_all(flags):
                 return self._receive_all(data, bufsize, flags)
         return data
 
@@ -153,13 +160,17 @@ class GreenSocket(SocketBase):
             count = -1
         if count < 0:
             count = self._once_ready(READ, _raw_recv_into, buffer, nbytes, flags)
-        if 0 < count < wanted and self._is_stream:
+        if 0 < count < wanted:
             if not flags:
-                self._drained = self._reader
-            elif flags & MSG_WAITALL and self._may_wait(flags):
+                if self._drains:
+                    self._drained = self._reader
+            elif flags & MSG_WAITALL and self._waits_for_all(flags):
                 rest = memoryview(buffer).cast("B")[count:wanted]
                 count += self._receive_rest(rest, flags)
         return count
+
+    def _waits_for_all(self, flags: int) -> bool:
+        return self._may_wait(flags) and _raw_type(self) == SOCK_STREAM
 
     def _receive_all(self, first: bytes, wanted: int, flags: int) -> bytes:
         # The system waits for all of it only where it may block.
@@ -321,9 +332,20 @@ class GreenSocket(SocketBase):
         """Bind to an address, resolving the name without blocking where that can be."""
         _raw_bind(self, resolved(self, address, must=False))
 
+    def listen(self, backlog: int | None = None, /) -> None:
+        """Let clients connect; see `socket.listen`."""
+        if backlog is None:
+            _raw_listen(self)
+            backlog = SOMAXCONN
+        else:
+            _raw_listen(self, backlog)
+        self._backlog = note_listening(_raw_getsockname(self), backlog)
+
     def accept(self) -> tuple[GreenSocket, Any]:
         """Wait for a connection; the result is a green socket and the peer's address."""
         fd, address = self._do(READ, 0, _raw_accept)
+        if self._backlog is not None:
+            self._backlog.accepted()
         try:
             sock = GreenSocket(_raw_family(self), _raw_type(self), _raw_proto(self), fd)
         except BaseException:
@@ -353,6 +375,20 @@ class GreenSocket(SocketBase):
             return _raw_connect_ex(self, address)
         deadline = self._deadline()
         address = resolved(self, address)
+        backlog = backlog_for(address)
+        if backlog is None:
+            return self._connect_until(address, deadline)
+        backlog.let_accept()
+        backlog.waiting += 1
+        error = -1
+        try:
+            error = self._connect_until(address, deadline)
+        finally:
+            if error:
+                backlog.accepted()
+        return error
+
+    def _connect_until(self, address: Any, deadline: float | None) -> int:
         while True:
             error = _raw_connect_ex(self, address)
             if error in _CONNECTING:

@@ -49,7 +49,7 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         # `SSLSocket._create`, from where the others come, calls no __init__ of ours.
         self = super().__new__(cls)
         self._reader = self._writer = self._drained = None
-        self._is_stream = False
+        self._drains = False
         self._lent = None
         self._timeout = None
         return self
@@ -64,8 +64,11 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """Make a TLS call, as often as it takes; the time limit is for the whole."""
         limit = self._timeout
         deadline: float | None = None
+        connection = self._sslobj
         while True:
             try:
+                if self._sslobj is None and connection is not None:
+                    return self._go_on(connection, call, args)
                 return call(self, *args)
             except SSLWantReadError:
                 if limit == 0:
@@ -78,6 +81,20 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
             if limit is not None and deadline is None:
                 deadline = monotonic() + limit
             self._wait(event, self._remaining(deadline))
+
+    def _go_on(
+        self, connection: Any, call: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Make a call on TLS that has been shut down since the call began.
+
+        In an OS thread it would be in the middle of it, and see how that ends: at the
+        end of what the peer sends.
+        """
+        self._sslobj = connection
+        try:
+            return call(self, *args)
+        finally:
+            self._sslobj = None
 
     # -- the handshake and the end ---------------------------------------------------
 

@@ -151,7 +151,7 @@ def _patch_multiprocessing() -> None:
 
 def _patch_subprocess() -> None:
     from .._net.files import green_io
-    from .subprocess import green_wait
+    from .subprocess import make_popen_green
 
     namespace = vars(importlib.import_module("subprocess"))
     for name, keyword in _USED_BY_SUBPROCESS.items():
@@ -162,7 +162,7 @@ def _patch_subprocess() -> None:
         kind = namespace["_PopenSelector"].__name__
         selectors = importlib.import_module("greenio.green.selectors")
         namespace["_PopenSelector"] = getattr(selectors, kind)
-    namespace["Popen"]._wait = green_wait(namespace)
+    make_popen_green(namespace)
 
 
 # By the keyword that makes the live module green.

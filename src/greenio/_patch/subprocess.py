@@ -1,11 +1,40 @@
-"""Waiting for a `Popen` with a time limit, without looking again and again."""
+"""What `Popen` does otherwise in green form: waiting, and handing sockets on."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+from .._net.inherited import share_with_children
 from .children import wait_for_exit
+
+
+def make_popen_green(namespace: dict[str, Any]) -> None:
+    """Change the `Popen` of a `subprocess` namespace."""
+    namespace["Popen"]._wait = green_wait(namespace)
+    namespace["Popen"]._execute_child = sharing(namespace["Popen"]._execute_child)
+
+
+def sharing(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a `Popen._execute_child` whose child finds green sockets blocking."""
+
+    @functools.wraps(execute)
+    def _execute_child(self: Any, *args: Any) -> Any:
+        names = inspect.signature(execute).parameters
+        known = dict(zip(names, (self, *args), strict=False))
+        share_with_children(
+            fd
+            for fd in (
+                *known.get("pass_fds", ()),
+                *(known.get(name, -1) for name in ("p2cread", "c2pwrite", "errwrite")),
+            )
+            if isinstance(fd, int)
+        )
+        return execute(self, *args)
+
+    return _execute_child
 
 
 def green_wait(namespace: dict[str, Any]) -> Callable[..., int]:
