@@ -46,11 +46,17 @@ def test_all_are_tested():
         "echo_server.py",
         "mixed.py",
         "pile.py",
+        # By test_browser.
+        "webapp.py",
     }
     assert {path.name for path in STYLE.glob("*.py")} == {
         "crawler.py",
         "echo_server.py",
         "pile.py",
+        # By test_examples_servers.
+        "chat_server.py",
+        "websocket_chat.py",
+        "wsgi.py",
     }
     for path in STYLE.glob("*.py"):
         assert re.search(r"^import eventlet$", path.read_text(), re.MULTILINE)
