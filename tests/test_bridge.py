@@ -12,6 +12,7 @@ import greenlet
 import pytest
 
 import greenio
+from _support import until_async
 from greenio import await_, event, run_green, sleep, spawn
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
@@ -245,6 +246,7 @@ def test_cancellation_is_raised_inside(run_async):
 
         def blocking():
             try:
+                steps.append("waits")
                 event.Event().wait()
             except asyncio.CancelledError:
                 steps.append("cancelled")
@@ -254,11 +256,11 @@ def test_cancellation_is_raised_inside(run_async):
                 steps.append("cleaned up")
 
         task = asyncio.ensure_future(run_green(blocking))
-        await asyncio.sleep(0.001)
+        await until_async(lambda: steps)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert steps == ["cancelled", "cleaned up"]
+        assert steps == ["waits", "cancelled", "cleaned up"]
 
     run_async(main)
 
@@ -270,7 +272,8 @@ def test_cancelled_before_it_starts(run_async):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.001)
+        for _ in range(8):
+            await asyncio.sleep(0)
         assert ran == []
 
     run_async(main)

@@ -52,7 +52,8 @@ def test_a_cancelled_receiver_passes_its_notification_on(run_async, condition):
                 woken.append(name)
 
         first, second = [asyncio.create_task(wait(name)) for name in ("a", "b")]
-        await asyncio.sleep(0.01)
+        for _ in range(8):
+            await asyncio.sleep(0)
         async with condition:
             condition.notify()
             await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from greenlet import getcurrent, greenlet
 import greenio
 from _fresh import run as run_fresh
 from _sockets import flags, in_thread, pipe, registered, until_parked, waiting
-from _support import settle, until
+from _support import settle, until, until_async
 from greenio import hubs
 from greenio._greenthread.descriptor_waits import wait_descriptor
 from greenio.hubs import IOClosed, notify_close, notify_opened, trampoline
@@ -240,7 +240,7 @@ def test_in_a_portal(run_async, ends):
             trampoline(reader, read=True)
 
         waiter = asyncio.create_task(greenio.portal(impatient)())
-        await asyncio.sleep(0.01)
+        await until_async(waiting)
         assert waiting() == 1
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -11,6 +11,7 @@ import greenlet
 import pytest
 
 import greenio
+from _support import until
 from greenio import event, hubs, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio.hubs import HubClosedError, HubError, IOClosed
@@ -251,7 +252,7 @@ def test_failing_timer_is_reported(hub_name):
     hub.loop.set_exception_handler(lambda _, context: seen.append(context))
     for seconds in (0, 0.001):
         hub.schedule_call_global(seconds, lambda: 1 / 0)
-    sleep(0.01)
+    until(lambda: len(seen) == 2)
     assert [type(context["exception"]) for context in seen] == [ZeroDivisionError] * 2
 
 

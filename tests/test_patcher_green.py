@@ -15,6 +15,8 @@ import types
 import pytest
 
 import greenio
+from _sockets import until_parked
+from _support import settle, until
 from greenio import patcher
 from greenio.green import os, queue, select, selectors, subprocess, threading, time
 
@@ -162,7 +164,7 @@ def test_regular_files_and_bad_descriptors(tmp_path):
 def test_closing_wakes_who_waits(pipe):
     reader, _writer = pipe
     waiting = greenio.spawn(os.read, reader, 1)
-    greenio.sleep(0.01)
+    until_parked(waiting)
     os.close(reader)
     with pytest.raises(OSError, match="Bad file descriptor"):
         waiting.wait()
@@ -228,7 +230,9 @@ def test_several_wait_for_one_descriptor(pipe):
     reader, writer = pipe
     waiting = [greenio.spawn(select.select, [reader], [], [], 5) for _ in range(3)]
     reading = greenio.spawn(os.read, reader, 1)
-    greenio.sleep(0.01)
+    for thread in (*waiting, reading):
+        until(lambda thread=thread: thread.gr_frame is not None)
+    settle()
     assert not any(thread.dead for thread in (*waiting, reading))
     plain_os.write(writer, b"ab")
     assert [thread.wait()[0] for thread in waiting] == [[reader]] * 3
@@ -312,7 +316,7 @@ def test_epoll(ticker, pipe):
         assert poller.poll(0.001) == []
         poller.unregister(reader)
         waiting = greenio.spawn(poller.poll)
-        greenio.sleep(0.01)
+        settle()
     with pytest.raises((OSError, ValueError)):
         waiting.wait()
 

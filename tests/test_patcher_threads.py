@@ -255,9 +255,9 @@ def test_a_killed_thread_has_not_failed(monkeypatch):
 def test_a_thread_that_is_killed_can_be_joined(started):
     thread = threading.Thread(target=time.sleep, args=(60,))
     thread.start()
-    if started:
-        greenio.sleep(0.01)
     hub = greenio.hubs.get_hub()
+    if started:
+        until(lambda: hub.timers)
     for green_thread in hub.green_threads():
         green_thread.kill()
     thread.join(5)

@@ -10,14 +10,16 @@ import pytest
 
 import greenio
 from _fresh import python, run
+from _support import until_async
 from greenio import event, sleep, spawn
 
 
 def test_the_end_of_the_loop_ends_green_threads(loop_factory):
-    steps = []
+    waiting, steps = [], []
 
     def parked(name):
         try:
+            waiting.append(name)
             sleep(1000)
         finally:
             sleep(0)
@@ -27,7 +29,7 @@ def test_the_end_of_the_loop_ends_green_threads(loop_factory):
     async def main():
         spawn(parked, "first")
         spawn(parked, "second")
-        await asyncio.sleep(0.001)
+        await until_async(lambda: len(waiting) == 2)
 
     def as_asyncio_run_does():
         loop = loop_factory()
@@ -276,7 +278,7 @@ def _end(loop_factory, function, *, clean_up=5.0, monkeypatch=None):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: said.append(context["message"]))
         threads.append(spawn(function))
-        await asyncio.sleep(0.001)
+        await until_async(lambda: threads[0].gr_frame is not None)
 
     monkeypatch.setattr("greenio._kernel.shutdown._timeout", clean_up)
     loop = loop_factory()
