@@ -471,6 +471,27 @@ def test_a_generator_in_a_portal_ends_where_it_ran(run_async, no_collector, how)
     assert run_async(main) == "outside"
 
 
+def test_a_generator_of_a_cancelled_call_ends_where_it_ran(run_async, no_collector):
+    """In `run_green`, whose function handles the cancellation and goes on."""
+
+    seen = []
+
+    def call():
+        with contextlib.suppress(asyncio.CancelledError):
+            with_a_generator()
+        sleep(0)
+        seen.append(variable.get())
+
+    async def main():
+        task = asyncio.create_task(run_green(call))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    run_async(main)
+    assert seen == ["outside"]
+
+
 @pytest.mark.parametrize("how", ["kill", "Timeout", "failure"])
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("waits", [True, False])

@@ -390,6 +390,8 @@ class InlineThread(GreenThread):
                     raise unseen
                 finally:
                     del unseen
+        # Since 3.13 the frame of what was awaited keeps this one, by `f_back`.
+        del self
 
     async def _wait_for_thread(self) -> None:
         """Wait until it ends or asks for something."""
