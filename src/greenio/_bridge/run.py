@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
@@ -143,7 +145,7 @@ def from_thread(
     Raises:
         BaseException: Whatever the function raised.
         HubError: There is no hub, or more than one, to choose from.
-        HubClosedError: The hub's loop is closed.
+        HubClosedError: The hub's loop is closed, or was closed before it was done.
         RuntimeError: Called in the hub's own thread.
     """
     check_callable(func, "from_thread")
@@ -153,33 +155,102 @@ def from_thread(
             "from_thread() is for other OS threads than the hub's own; here, call the "
             "function in a green thread, or await it in a coroutine"
         )
-    waiter = new_waiter("from_thread()")
-    thread: GreenThread | None = None
-
-    def finished(_: GreenThread) -> None:
-        with mutex:
-            if not waiter.done:
-                waiter.wake()
-
-    def start() -> None:
-        nonlocal thread
-        thread = GreenThread(target, call_either, (func, args, {}), {})
-        thread.has_taker = True
-        thread.link(finished)
-        target.wake(thread)
-
-    if not target.call_threadsafe(start):
+    call = _ThreadCall(target, func, args)
+    if not target.call_threadsafe(_HeldByLoop(call)):
         raise HubClosedError(repr(target))
-    try:
-        waiter.block()
-    except BaseException:
+    if target.loop.is_closed():
+        # It may have been closed in between, and then drops nothing any more.
+        call.lose()
+    return cast("T", call.wait())
+
+
+# The caller's waiter gets it when the loop has been closed.
+_LOST: Any = object()
+# As long as a loop's timer can take.
+_AGES = 86400.0 * 365
+
+
+class _ThreadCall:
+    """One call of `from_thread`."""
+
+    __slots__ = ("_args", "_func", "_hub", "_thread", "_waiter", "timer")
+
+    def __init__(
+        self, hub: Hub, func: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        self._hub = hub
+        self._func = func
+        self._args = args
+        self._waiter = new_waiter("from_thread()")
+        self._thread: GreenThread | None = None
+        # What the loop, and nobody else, holds on to while the call runs.
+        self.timer: weakref.ref[asyncio.TimerHandle] | None = None
+
+    # -- called by the OS thread -----------------------------------------------------
+
+    def wait(self) -> Any:
+        waiter = self._waiter
+        try:
+            lost = waiter.block() is _LOST
+        except BaseException:
+            with mutex:
+                waiter.done = True
+            thread = self._thread
+            if thread is not None:
+                with contextlib.suppress(HubClosedError):
+                    kill(thread)
+            raise
+        thread = self._thread
+        if lost or thread is None:
+            raise HubClosedError(repr(self._hub))
+        return thread.wait()
+
+    # -- called by the loop ----------------------------------------------------------
+
+    def start(self) -> None:
+        hub = self._hub
+        thread = GreenThread(hub, call_either, (self._func, self._args, {}), {})
+        self._thread = thread
+        thread.has_taker = True
+        thread.link(self._finished)
+        hub.wake(thread)
+
+    def _finished(self, _: GreenThread) -> None:
+        self._wake(None)
+        timer = None if self.timer is None else self.timer()
+        if timer is not None:
+            timer.cancel()
+
+    def lose(self) -> None:
+        """The loop has been closed."""
+        self._wake(_LOST)
+
+    def _wake(self, value: Any) -> None:
         with mutex:
-            waiter.done = True
-        if thread is not None:
-            kill(thread)
-        raise
-    assert thread is not None
-    return cast("T", thread.wait())
+            if not self._waiter.done:
+                self._waiter.wake(value)
+
+
+class _HeldByLoop:
+    """A callback that nobody but the loop refers to: it goes when the loop is closed.
+
+    Neither asyncio nor uvloop tells anybody that it is closed, but both drop what they
+    were to call. So this one is called twice: to start, and in ages.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: _ThreadCall) -> None:
+        self._call = call
+
+    def __call__(self) -> None:
+        call = self._call
+        if call.timer is None:
+            call.timer = weakref.ref(call._hub.loop.call_later(_AGES, self))
+            call.start()
+
+    def __del__(self) -> None:
+        self._call.lose()
 
 
 def _only_hub() -> Hub:
