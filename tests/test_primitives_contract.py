@@ -118,7 +118,8 @@ CASES = {
     "channel.get": Case(
         lambda: LightQueue(0),
         ("get",),
-        ("put", "new"),
+        # Who puts goes on at once only if he does not wait.
+        ("put_nowait", "new"),
         "new",
         Empty,
         lambda queue: queue.getting(),

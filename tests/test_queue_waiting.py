@@ -247,7 +247,7 @@ def test_a_rendezvous_whose_getter_was_killed_keeps_the_item(cls):
     queue = cls(0)
     getter = greenio.spawn(queue.get)
     settle()
-    queue.put("kept")
+    queue.put_nowait("kept")
     getter.kill()
     assert queue.qsize() == 1
     putter = greenio.spawn(queue.put, "next")

@@ -12,17 +12,23 @@ What holds at any time, and all of the code below keeps true:
   whoever makes room moves it in and wakes the waiter.
 * Either of them may be killed after it was woken, before it runs. The item then goes
   back to where it comes out next, or out of the queue, if nobody has taken it.
+* In a rendezvous the receiver goes on before the sender: whoever puts an item for which
+  somebody waits already lets him run first.
   For this one case a queue may hold more than its maximum.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from queue import Empty, Full  # noqa: TID251 - classes; nothing of them is patched
 from typing import Any, Generic, TypeVar
 
+from greenlet import getcurrent
+
+from .._kernel.hub import Hub
 from .._kernel.waiters import (
     TIMED_OUT,
     TaskWaiter,
@@ -213,6 +219,28 @@ class LightQueue(Generic[T]):
             self._puts -= 1
             self._admit(self.maxsize)
 
+    def _let_receiver_run(self, item: T) -> None:
+        """After a rendezvous, have the receiver go on first, if the caller may wait."""
+        current = getcurrent()
+        hub: Hub | None = getattr(current, "_hub", None)
+        if hub is None:
+            return
+        try:
+            hub.wake(current)
+            hub.park()
+        except BaseException:
+            with mutex:
+                self._withdraw(item)
+            raise
+
+    async def _let_receiver_run_async(self, item: T) -> None:
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            with mutex:
+                self._withdraw(item)
+            raise
+
     # -- what users call ---------------------------------------------------------
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
@@ -230,6 +258,7 @@ class LightQueue(Generic[T]):
         """
         if timeout is not None:
             timeout = checked_timeout(timeout, "put()")
+        handed_over = False
         try:
             hold()
             if not self._getters:
@@ -240,21 +269,27 @@ class LightQueue(Generic[T]):
                     self._puts += 1
                     return
             elif self._offer(item):
-                return
-            if not block or timeout == 0:
-                raise Full
-            waiter = new_waiter("put()")
-            waiter.value = item
-            putters = self._putters
-            while self._getters:
-                # Come by who interrupted us in between.
-                if self._offer(item):
+                if self.maxsize != 0 or not block:
                     return
-            putters.append(waiter)
-            # Or he has made room.
-            self._admit(self.maxsize)
+                handed_over = True
+            if not handed_over:
+                if not block or timeout == 0:
+                    raise Full
+                waiter = new_waiter("put()")
+                waiter.value = item
+                putters = self._putters
+                while self._getters:
+                    # Come by who interrupted us in between.
+                    if self._offer(item):
+                        return
+                putters.append(waiter)
+                # Or he has made room.
+                self._admit(self.maxsize)
         finally:
             drop()
+        if handed_over:
+            self._let_receiver_run(item)
+            return
         outcome = putters.wait(waiter, timeout, self._withdraw)
         if outcome is not item:
             _fail(outcome)
@@ -263,22 +298,29 @@ class LightQueue(Generic[T]):
         """Put an item in as a coroutine; see `put`."""
         if timeout is not None:
             timeout = checked_timeout(timeout, "put_async()")
+        handed_over = False
         try:
             hold()
             if self._offer(item):
-                return
-            if timeout == 0:
-                raise Full
-            waiter = TaskWaiter()
-            waiter.value = item
-            putters = self._putters
-            while self._getters:
-                if self._offer(item):
+                if self.maxsize != 0:
                     return
-            putters.append(waiter)
-            self._admit(self.maxsize)
+                handed_over = True
+            if not handed_over:
+                if timeout == 0:
+                    raise Full
+                waiter = TaskWaiter()
+                waiter.value = item
+                putters = self._putters
+                while self._getters:
+                    if self._offer(item):
+                        return
+                putters.append(waiter)
+                self._admit(self.maxsize)
         finally:
             drop()
+        if handed_over:
+            await self._let_receiver_run_async(item)
+            return
         outcome = await putters.wait_async(waiter, timeout, self._withdraw)
         if outcome is not item:
             _fail(outcome)
