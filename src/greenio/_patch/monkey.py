@@ -114,12 +114,17 @@ def _plans_of(keyword: str) -> tuple[Plan, ...]:
 
 def _patch_threads() -> None:
     from .main_thread import adopt_main_thread, make_shutdown
+    from .signals import pthread_getcpuclockid
     from .threading import green_names
 
     threading = importlib.import_module("threading")
     namespace = vars(threading)
     replaced.update(namespace, green_names(namespace))
     adopt_main_thread(namespace)
+    # It takes the number of a thread; the rest of its module has nothing to do with them.
+    time = vars(importlib.import_module("time"))
+    if "pthread_getcpuclockid" in time:
+        replaced.update(time, {"pthread_getcpuclockid": pthread_getcpuclockid})
     namespace["_shutdown"] = make_shutdown(namespace)
     _patch_multiprocessing()
     let_coroutines_end_executors()

@@ -45,6 +45,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
                 "writev",
             ),
         ),
+        Plan("signal", "signal", ("pause", "sigtimedwait", "sigwait", "sigwaitinfo")),
     ),
     "select": (
         Plan("select", "select", ("select", "poll", "epoll")),
@@ -115,8 +116,8 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         # The `threading` module's names depend on its own state: see `threading`.
         Plan("threading", "threading", ()),
         Plan("queue", "queue", ("SimpleQueue",)),
-        # Whose handlers run for the main thread.
-        Plan("signal", "signal", ("signal", "getsignal")),
+        # Whose handlers run for the main thread, and which takes the number of one.
+        Plan("signal", "signal", ("signal", "getsignal", "pthread_kill")),
     ),
     "time": (Plan("time", "time", ("sleep",)),),
 }

@@ -21,6 +21,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
 from .._kernel.entries import Throw
+from .._kernel.hub import Hub
 from .._kernel.outliving import outlive_loop
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
@@ -31,7 +32,8 @@ from .locks import ThreadLock
 
 # Identifiers are never used twice. The system's are addresses or small numbers, so
 # these collide with neither.
-_idents = itertools.count(1 << 40)
+FIRST_IDENT = 1 << 40
+_idents = itertools.count(FIRST_IDENT)
 
 
 def get_ident(gr: greenlet | None = None) -> int:
@@ -270,7 +272,7 @@ def _start(
     if handle is not None:
         handle.ident = ident
     _announce(function, thread, ident)
-    _running.add(ident)
+    _running[ident] = thread._hub
     thread.link(_ended, ended, getattr(function, "__self__", None))
     if handle is not None:
         _own(thread, handle)
@@ -381,8 +383,13 @@ def _unraisable_type() -> Callable[[tuple[Any, ...]], Any]:
     return type(seen[0])
 
 
-# The numbers of the green threads that were started here and have not ended.
-_running: set[int] = set()
+# The hubs of the green threads that were started here and have not ended, by number.
+_running: dict[int, Hub] = {}
+
+
+def running_hub(ident: int) -> Hub | None:
+    """Return the hub of a green thread that was started here, unless it has ended."""
+    return _running.get(ident)
 
 
 def _count() -> int:
@@ -391,7 +398,7 @@ def _count() -> int:
 
 
 def _ended(thread: greenlet, ended: Callable[[], None] | None, owner: Any) -> None:
-    _running.discard(get_ident(thread))
+    _running.pop(get_ident(thread), None)
     _forget(thread, ended, owner)
 
 
@@ -517,7 +524,9 @@ def _after_fork_in_child() -> None:
     _sentinels.clear()
     if sentinel is not None:
         _sentinels[current] = sentinel
-    _running.intersection_update([get_ident()])
+    ident = get_ident()
+    for other in _running.keys() - {ident}:
+        del _running[other]
     handles: list[_ThreadHandle] = current.__dict__.get("_thread_handles", [])
     for handle in handles:
         handle._process = os.getpid()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._kernel.signal_handlers import unwrapped as _unwrapped
 from .._kernel.signal_handlers import wrapped as _wrapped
+from .._patch import signals as _signals
 from .._patch.modules import complete as _complete
 
 if TYPE_CHECKING:
@@ -27,5 +28,10 @@ def getsignal(signalnum: Any) -> Any:
     """Return what handles a signal; see `signal.getsignal`."""
     return _unwrapped(_get(signalnum))
 
+
+# Not every system has them.
+for _name in ("pause", "pthread_kill", "sigtimedwait", "sigwait", "sigwaitinfo"):
+    if hasattr(_signal, _name):
+        globals()[_name] = getattr(_signals, _name)
 
 _complete(globals(), "signal")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from .._greenthread.sleeping import sleep as _sleep
 from .._patch.modules import complete as _complete
+from .._patch.modules import standard as _standard
+from .._patch.signals import pthread_getcpuclockid as _pthread_getcpuclockid
 
 if TYPE_CHECKING:
     from time import *
@@ -20,5 +22,8 @@ def sleep(seconds: float, /) -> None:
         raise ValueError("sleep length must be non-negative")
     _sleep(seconds)
 
+
+if hasattr(_standard("time"), "pthread_getcpuclockid"):
+    pthread_getcpuclockid = _pthread_getcpuclockid
 
 _complete(globals(), "time")
