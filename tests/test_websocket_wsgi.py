@@ -1,0 +1,156 @@
+"""WebSocket connections of `greenio.wsgi`, on each of the ways that it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from types import SimpleNamespace
+
+import pytest
+
+import greenio
+from _sockets import PLACES, run_in
+from _support import until
+from _websockets import HANDSHAKE, Peer, closing, encoded
+from greenio._net.socket import GreenSocket
+from greenio.websocket import WebSocketWSGI
+
+pytest.importorskip("httptools")
+
+from greenio import wsgi
+
+TEXT, CLOSE = 0x81, 0x88
+
+
+class Loosened(wsgi.HttpProtocol):
+    """Overrides a method of parsing, so it gets the classic way."""
+
+    def get_environ(self):
+        environ = super().get_environ()
+        environ["loosened"] = True
+        return environ
+
+
+@WebSocketWSGI
+def echo(ws):
+    for message in ws:
+        ws.send(message)
+
+
+def fail(ws):
+    raise ZeroDivisionError("in the handler")
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/chat":
+        return echo(environ, start_response)
+    if environ["PATH_INFO"] == "/fail":
+        return WebSocketWSGI(fail)(environ, start_response)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+
+OPTIONS = {
+    "default": dict,
+    "subclass": lambda: {"protocol": Loosened},
+    "pool": lambda: {"custom_pool": greenio.GreenPool(50)},
+}
+
+
+@contextlib.contextmanager
+def serving(way):
+    listener = greenio.listen(("127.0.0.1", 0))
+    log = io.StringIO()
+    server = greenio.spawn(wsgi.server, listener, app, log=log, **OPTIONS[way]())
+    where = SimpleNamespace(listener=listener, address=listener.getsockname(), log=log)
+    try:
+        yield where
+    finally:
+        server.kill()
+
+
+@pytest.fixture(params=OPTIONS)
+def way(request):
+    return request.param
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_echo(hub_name, loop_factory, way, place):
+    def talk():
+        with serving(way) as server, Peer(server) as peer:
+            assert peer.status.startswith("101")
+            peer.send(encoded(1, b"hello"))
+            assert peer.frame() == (TEXT, b"hello")
+            long = b"*" * 300_000
+            peer.send(encoded(1, long))
+            assert peer.frame() == (TEXT, long)
+            peer.send(closing())
+            assert peer.rest() == [(CLOSE, b"\x03\xe8")]
+
+    run_in(place, loop_factory, talk)
+
+
+def test_frames_that_come_with_the_request(hub_name, way):
+    """Read together with it, they are not lost; nor is a request before it."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+    with serving(way) as server:
+        sock = GreenSocket()
+        sock.settimeout(20)
+        sock.connect(server.address)
+        sock.sendall(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            + f"GET /chat HTTP/1.1\r\n{head}\r\n".encode()
+            + encoded(1, b"early")
+            + closing()
+        )
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+        sock.close()
+    first, second, frames = answer.split(b"\r\n\r\n", 2)
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"ok")
+    assert b"HTTP/1.1 101" in second
+    assert frames == b"\x81\x05early" + b"\x88\x02\x03\xe8"
+
+
+def test_a_refusal_is_an_answer_like_others(hub_name, way):
+    with serving(way) as server, Peer(server, {"Upgrade": None}) as peer:
+        assert peer.status.startswith("426")
+        assert b"Upgrade: websocket is missing" in peer.body()
+
+
+def test_a_failing_handler_is_logged_and_nothing_is_written_behind(hub_name, way):
+    head = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+    with serving(way) as server:
+        sock = GreenSocket()
+        sock.settimeout(20)
+        sock.connect(server.address)
+        sock.sendall(f"GET /fail HTTP/1.1\r\n{head}\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"\x88\x02\x03\xf3"):
+            data = sock.recv(65536)
+            assert data, answer
+            answer += data
+        sock.sendall(closing())
+        assert sock.recv(65536) == b""
+        sock.close()
+        until(lambda: "ZeroDivisionError: in the handler" in server.log.getvalue())
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_many_connections(hub_name, way):
+    with serving(way) as server:
+
+        def talk(number):
+            with Peer(server) as peer:
+                for turn in range(5):
+                    data = b"%d %d" % (number, turn)
+                    peer.send(encoded(1, data))
+                    assert peer.frame() == (TEXT, data)
+                peer.send(closing())
+                return peer.rest()
+
+        threads = [greenio.spawn(talk, number) for number in range(30)]
+        for thread in threads:
+            assert thread.wait() == [(CLOSE, b"\x03\xe8")]
