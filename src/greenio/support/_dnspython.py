@@ -1,0 +1,373 @@
+"""Asking name servers by dnspython: in green threads on the loop, else as it is.
+
+A look-up first looks into the hosts file, which is read again when it is older than its
+interval. What dnspython raises is raised where its types are part of the interface
+(`ResolverProxy.query`); `resolve` raises what sockets do (`socket.gaierror`).
+"""
+
+from __future__ import annotations
+
+import socket as _types  # noqa: TID251 - constants and the error class
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dns.asyncquery
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.query
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+
+from .._bridge.await_ import await_
+from .._kernel.current import hub_to_park_in
+from .._std.originals import monotonic
+from ._addresses import is_ip_addr, is_ipv4_addr
+
+_A = dns.rdatatype.A
+_AAAA = dns.rdatatype.AAAA
+_IN = dns.rdataclass.IN
+
+# Of `greendns`.
+settings: dict[str, Any] = {"DNS_QUERY_TIMEOUT": 10.0, "HOSTS_TTL": 10.0}
+
+
+def _ask(what: str, on_loop: Callable[..., Any], plain: Callable[..., Any]) -> Any:
+    """Make a look-up as it has to be here."""
+    if hub_to_park_in(what) is None:
+        return plain()
+    return await_(on_loop())
+
+
+# Any, so that types are checked alike with dnspython and without.
+_Answer: Any = dns.resolver.Answer
+
+
+class HostsAnswer(_Answer):  # type: ignore[misc]
+    """An answer from a hosts file, as those of name servers are.
+
+    Args:
+        qname: The name that was asked for.
+        rdtype: The type of record.
+        rdclass: Its class.
+        rrset: The records, or None.
+        raise_on_no_answer: Whether it is an error if there are none.
+
+    Raises:
+        NoAnswer: There are no records.
+    """
+
+    def __init__(
+        self,
+        qname: Any,
+        rdtype: Any,
+        rdclass: Any,
+        rrset: Any,
+        raise_on_no_answer: bool = True,
+    ) -> None:
+        self.response: Any = None
+        self.qname = qname
+        self.rdtype = rdtype
+        self.rdclass = rdclass
+        self.canonical_name = qname
+        if not rrset and raise_on_no_answer:
+            raise dns.resolver.NoAnswer
+        self.rrset = rrset
+        self.expiration = monotonic() + (rrset.ttl if rrset else 0)
+
+
+class HostsResolver:
+    """Looks names up in a hosts file.
+
+    Args:
+        fname: The file; by default the system's.
+        interval: After how many seconds it is read again.
+    """
+
+    def __init__(self, fname: str | None = None, interval: float | None = None) -> None:
+        self.fname = fname or "/etc/hosts"
+        self.interval = settings["HOSTS_TTL"] if interval is None else interval
+        self._read_at: float | None = None
+        self._addresses: dict[tuple[str, Any], list[str]] = {}
+        self._aliases: dict[str, list[str]] = {}
+
+    def _load(self) -> None:
+        now = monotonic()
+        if self._read_at is not None and now - self._read_at < self.interval:
+            return
+        self._read_at = now
+        self._addresses = {}
+        self._aliases = {}
+        try:
+            text = Path(self.fname).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        for line in text.splitlines():
+            address, *names = line.partition("#")[0].split() or [""]
+            kind = _A if is_ipv4_addr(address) else _AAAA
+            if not is_ip_addr(address):
+                continue
+            names = [name.lower() for name in names]
+            for name in names:
+                known = self._addresses.setdefault((name, kind), [])
+                if address not in known:
+                    known.append(address)
+                aliases = self._aliases.setdefault(name, [])
+                aliases.extend(n for n in names if n != name and n not in aliases)
+
+    def query(
+        self,
+        qname: Any,
+        rdtype: Any = _A,
+        rdclass: Any = _IN,
+        tcp: bool = False,
+        source: str | None = None,
+        raise_on_no_answer: bool = True,
+    ) -> HostsAnswer:
+        """Look a name up.
+
+        Args:
+            qname: The name.
+            rdtype: ``A`` or ``AAAA``.
+            rdclass: Always ``IN``.
+            tcp: For name servers only.
+            source: For name servers only.
+            raise_on_no_answer: Whether it is an error if the file does not have it.
+
+        Raises:
+            NoAnswer: The file does not have it.
+        """
+        self._load()
+        name = _as_name(qname)
+        kind = dns.rdatatype.RdataType.make(rdtype)
+        text = name.to_text(omit_final_dot=True).lower()
+        found = self._addresses.get((text, kind), [])
+        rrset = None
+        if found:
+            rrset = dns.rrset.from_text_list(
+                name,
+                int(settings["HOSTS_TTL"]),
+                "IN",
+                dns.rdatatype.to_text(kind),
+                found,
+            )
+        return HostsAnswer(name, kind, rdclass, rrset, raise_on_no_answer)
+
+    def getaliases(self, hostname: Any) -> list[str]:
+        """Return the other names on the lines of a name."""
+        self._load()
+        text = _as_name(hostname).to_text(omit_final_dot=True).lower()
+        return list(self._aliases.get(text, ()))
+
+
+class ResolverProxy:
+    """Looks names up in a hosts file, then asks name servers.
+
+    Args:
+        hosts_resolver: The hosts file's; None for none.
+        filename: Where the name servers are named.
+    """
+
+    def __init__(
+        self,
+        hosts_resolver: HostsResolver | None = None,
+        filename: str | None = "/etc/resolv.conf",
+    ) -> None:
+        self._hosts = hosts_resolver
+        self._filename = filename
+        self._resolver: Any = None
+
+    @property
+    def resolver(self) -> Any:
+        """The resolver of dnspython, which may be configured."""
+        if self._resolver is None:
+            self._resolver = dns.asyncresolver.Resolver(
+                self._filename or "/etc/resolv.conf", configure=bool(self._filename)
+            )
+            self._resolver.cache = dns.resolver.LRUCache()
+        return self._resolver
+
+    def clear(self) -> None:
+        """Forget the configuration, and what was answered."""
+        self._resolver = None
+
+    def query(
+        self,
+        qname: Any,
+        rdtype: Any = _A,
+        rdclass: Any = _IN,
+        tcp: bool = False,
+        source: str | None = None,
+        raise_on_no_answer: bool = True,
+        _hosts_rdtypes: tuple[Any, ...] = (_A, _AAAA),
+        use_network: bool = True,
+    ) -> Any:
+        """Look a name up, waiting as a green thread.
+
+        Args:
+            qname: The name.
+            rdtype: The type of record.
+            rdclass: Its class.
+            tcp: Whether to ask by TCP.
+            source: The address to ask from.
+            raise_on_no_answer: Whether it is an error if there are no such records.
+            _hosts_rdtypes: The types that a hosts file may answer.
+            use_network: Whether name servers may be asked.
+
+        Raises:
+            dns.exception.DNSException: There is no answer.
+        """
+        name = _as_name(qname)
+        kind = dns.rdatatype.RdataType.make(rdtype)
+        if self._hosts is not None and kind in _hosts_rdtypes:
+            answer = self._hosts.query(name, kind, raise_on_no_answer=False)
+            if answer.rrset is not None:
+                return answer
+        if not use_network:
+            return HostsAnswer(name, kind, rdclass, None, raise_on_no_answer)
+        resolver = self.resolver
+        options: dict[str, Any] = {
+            "tcp": tcp,
+            "source": source,
+            "raise_on_no_answer": raise_on_no_answer,
+            "lifetime": settings["DNS_QUERY_TIMEOUT"],
+        }
+        return _ask(
+            "resolve()",
+            lambda: resolver.resolve(name, kind, rdclass, **options),
+            lambda: _plain(resolver).resolve(name, kind, rdclass, **options),
+        )
+
+    def getaliases(self, hostname: Any) -> list[str]:
+        """Return the other names of a host, from the hosts file."""
+        return [] if self._hosts is None else self._hosts.getaliases(hostname)
+
+
+def _plain(resolver: Any) -> dns.resolver.Resolver:
+    """The same resolver for an OS thread."""
+    plain = dns.resolver.Resolver(configure=False)
+    vars(plain).update(vars(resolver))
+    return plain
+
+
+def _as_name(name: Any) -> dns.name.Name:
+    return name if isinstance(name, dns.name.Name) else dns.name.from_text(str(name))
+
+
+resolver = ResolverProxy(HostsResolver())
+
+
+def reset() -> None:
+    """Read the configuration again."""
+    resolver.clear()
+
+
+def resolve(
+    name: str,
+    family: int = _types.AF_INET,
+    raises: bool = True,
+    _proxy: ResolverProxy | None = None,
+    use_network: bool = True,
+) -> Any:
+    """Look a host up.
+
+    Args:
+        name: Its name.
+        family: ``AF_INET`` or ``AF_INET6``.
+        raises: Whether to raise if it is not found; else the answer's ``rrset`` is None.
+        _proxy: What to ask instead of `resolver`.
+        use_network: Whether name servers may be asked.
+
+    Returns:
+        The answer: iterate over it for the records, each with an ``address``.
+
+    Raises:
+        OSError: There is no such host, or no name server answers (`socket.gaierror`).
+        ValueError: It is another family.
+    """
+    kinds = {_types.AF_INET: _A, _types.AF_INET6: _AAAA}
+    kind = kinds.get(family)  # type: ignore[call-overload]
+    if kind is None:
+        raise ValueError(f"resolve() takes AF_INET or AF_INET6, not {family!r}")
+    proxy = _proxy or resolver
+    try:
+        try:
+            return proxy.query(
+                name, kind, raise_on_no_answer=raises, use_network=use_network
+            )
+        except dns.resolver.NXDOMAIN:
+            if raises:
+                raise
+            return HostsAnswer(_as_name(name), kind, _IN, None, False)
+    except dns.exception.Timeout as error:
+        raise _types.gaierror(
+            _types.EAI_AGAIN, "no name server answered in time"
+        ) from error
+    except dns.exception.DNSException as error:
+        raise _types.gaierror(
+            _types.EAI_NONAME, f"{name}: {type(error).__name__}"
+        ) from error
+
+
+def resolve_cname(host: str) -> str:
+    """Return the canonical name of a host.
+
+    Raises:
+        OSError: There is no such host, or no name server answers (`socket.gaierror`).
+    """
+    try:
+        answer = resolver.query(host, dns.rdatatype.CNAME)
+    except dns.resolver.NoAnswer:
+        return host
+    except dns.exception.Timeout as error:
+        raise _types.gaierror(
+            _types.EAI_AGAIN, "no name server answered in time"
+        ) from error
+    except dns.exception.DNSException as error:
+        raise _types.gaierror(
+            _types.EAI_NONAME, f"{host}: {type(error).__name__}"
+        ) from error
+    return str(answer[0].target.to_text(omit_final_dot=True))
+
+
+def getaliases(host: str) -> list[str]:
+    """Return the other names of a host, from the hosts file."""
+    return resolver.getaliases(host)
+
+
+def udp(q: Any, where: str, timeout: float | None = None, **options: Any) -> Any:
+    """Ask one name server by UDP; see ``dns.query.udp``.
+
+    Args:
+        q: The question.
+        where: The server's address.
+        timeout: Seconds.
+        **options: As for ``dns.query.udp``.
+    """
+    seconds = settings["DNS_QUERY_TIMEOUT"] if timeout is None else timeout
+    return _ask(
+        "udp()",
+        lambda: dns.asyncquery.udp(q, where, seconds, **options),
+        lambda: dns.query.udp(q, where, seconds, **options),
+    )
+
+
+def tcp(q: Any, where: str, timeout: float | None = None, **options: Any) -> Any:
+    """Ask one name server by TCP; see ``dns.query.tcp``.
+
+    Args:
+        q: The question.
+        where: The server's address.
+        timeout: Seconds.
+        **options: As for ``dns.query.tcp``.
+    """
+    seconds = settings["DNS_QUERY_TIMEOUT"] if timeout is None else timeout
+    return _ask(
+        "tcp()",
+        lambda: dns.asyncquery.tcp(q, where, seconds, **options),
+        lambda: dns.query.tcp(q, where, seconds, **options),
+    )

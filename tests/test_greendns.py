@@ -1,0 +1,218 @@
+"""`greenio.support.greendns`: eventlet's names for looking up names."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+import greenio
+from _fresh import run
+from _sockets import in_thread
+from greenio.support import greendns
+
+pytest.importorskip("dns")
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+
+
+class NameServer:
+    """Answers questions by UDP, in an OS thread."""
+
+    RECORDS = {
+        ("www.example.", "A"): ["192.0.2.1", "192.0.2.2"],
+        ("www.example.", "AAAA"): ["2001:db8::1"],
+        ("alias.example.", "CNAME"): ["www.example."],
+    }
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.asked = []
+        self.silent = False
+        self.thread = threading.Thread(target=self._answer, daemon=True)
+        self.thread.start()
+
+    def _answer(self):
+        while True:
+            data, client = self.sock.recvfrom(4096)
+            if not data:
+                return
+            question = dns.message.from_wire(data)
+            asked = question.question[0]
+            kind = dns.rdatatype.to_text(asked.rdtype)
+            self.asked.append((asked.name.to_text(), kind))
+            if self.silent:
+                continue
+            response = dns.message.make_response(question)
+            records = self.RECORDS.get(self.asked[-1])
+            if records is not None:
+                response.answer.append(
+                    dns.rrset.from_text_list(asked.name, 60, "IN", kind, records)
+                )
+            elif not any(name == self.asked[-1][0] for name, _ in self.RECORDS):
+                response.set_rcode(dns.rcode.NXDOMAIN)
+            self.sock.sendto(response.to_wire(), client)
+
+    def close(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", ("127.0.0.1", self.port))
+        self.thread.join(20)
+        self.sock.close()
+
+
+@pytest.fixture
+def server():
+    server = NameServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def proxy(server, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text(
+        "# a comment\n192.0.2.9 here.example here # another\n\n"
+        "2001:db8::9 here.example\nnonsense here\n192.0.2.8 here\n"
+    )
+    proxy = greendns.ResolverProxy(greendns.HostsResolver(str(hosts)), None)
+    proxy.resolver.nameservers = ["127.0.0.1"]
+    proxy.resolver.port = server.port
+    return proxy
+
+
+def test_addresses():
+    for host, v4, v6 in (
+        ("192.0.2.1", True, False),
+        ("::1", False, True),
+        ("fe80::1%eth0", False, True),
+        ("example", False, False),
+        (b"192.0.2.1", False, False),
+        (None, False, False),
+    ):
+        assert greendns.is_ipv4_addr(host) is v4
+        assert greendns.is_ipv6_addr(host) is v6
+        assert greendns.is_ip_addr(host) is (v4 or v6)
+
+
+def test_the_loops_resolver(hub_name):
+    assert greendns.gethostbyname("localhost") == socket.gethostbyname("localhost")
+    assert greendns.getaddrinfo("localhost", 80) == socket.getaddrinfo("localhost", 80)
+    assert greendns.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICSERV)[1] == "80"
+
+
+def test_name_servers_are_asked_on_the_loop(hub_name, server, proxy):
+    ticks = []
+    ticker = greenio.spawn(lambda: [ticks.append(greenio.sleep(0)) for _ in range(3)])
+    answer = proxy.query("www.example")
+    assert sorted(record.address for record in answer) == ["192.0.2.1", "192.0.2.2"]
+    ticker.wait()
+    (record,) = proxy.query("www.example", "AAAA")
+    assert record.address == "2001:db8::1"
+    asked = len(server.asked)
+    # It remembers.
+    assert proxy.query("www.example").rrset is not None
+    assert len(server.asked) == asked
+    with pytest.raises(dns.resolver.NXDOMAIN):
+        proxy.query("nowhere.example")
+    with pytest.raises(dns.resolver.NoAnswer):
+        proxy.query("www.example", "MX")
+
+
+def test_in_an_os_thread(server, proxy):
+    answer = in_thread(lambda: proxy.query("www.example"))
+    assert sorted(record.address for record in answer) == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_coroutines_are_told_how(run_async, proxy):
+    async def main():
+        with pytest.raises(greenio.BlockingInLoopError):
+            proxy.query("www.example")
+        return await greenio.run_green(proxy.query, "www.example")
+
+    assert len(run_async(main)) == 2
+
+
+def test_the_hosts_file_comes_first(hub_name, server, proxy):
+    assert [r.address for r in proxy.query("here.example")] == ["192.0.2.9"]
+    assert [r.address for r in proxy.query("HERE")] == ["192.0.2.9", "192.0.2.8"]
+    assert [r.address for r in proxy.query("here.example", "AAAA")] == ["2001:db8::9"]
+    assert proxy.getaliases("here") == ["here.example"]
+    assert server.asked == []
+    with pytest.raises(dns.resolver.NoAnswer):
+        proxy.query("www.example", use_network=False)
+
+
+def test_a_hosts_file_is_read_again(hub_name, tmp_path):
+    hosts = tmp_path / "hosts"
+    resolver = greendns.HostsResolver(str(hosts), interval=0)
+    with pytest.raises(dns.resolver.NoAnswer):
+        resolver.query("a")
+    hosts.write_text("192.0.2.1 a\n")
+    assert resolver.query("a")[0].address == "192.0.2.1"
+    assert resolver.query("b", raise_on_no_answer=False).rrset is None
+
+
+def test_resolve_raises_what_sockets_do(hub_name, server, proxy, monkeypatch):
+    def resolve(name, *args, **kwargs):
+        return greendns.resolve(name, *args, _proxy=proxy, **kwargs)
+
+    assert len(resolve("www.example")) == 2
+    (record,) = resolve("www.example", socket.AF_INET6)
+    assert record.address == "2001:db8::1"
+    with pytest.raises(socket.gaierror) as caught:
+        resolve("nowhere.example")
+    assert caught.value.errno == socket.EAI_NONAME
+    assert resolve("nowhere.example", raises=False).rrset is None
+    with pytest.raises(ValueError, match="AF_INET or AF_INET6"):
+        resolve("www.example", 99)
+    server.silent = True
+    monkeypatch.setattr(greendns, "DNS_QUERY_TIMEOUT", 0.05)
+    with pytest.raises(socket.gaierror) as caught:
+        resolve("late.example")
+    assert caught.value.errno == socket.EAI_AGAIN
+
+
+def test_canonical_names(hub_name, proxy, monkeypatch):
+    from greenio.support import _dnspython
+
+    monkeypatch.setattr(_dnspython, "resolver", proxy)
+    assert greendns.resolve_cname("alias.example") == "www.example"
+    assert greendns.resolve_cname("www.example") == "www.example"
+    assert greendns.getaliases("here") == ["here.example"]
+    with pytest.raises(socket.gaierror):
+        greendns.resolve_cname("nowhere.example")
+    assert greendns.resolver is proxy
+    greendns.reset()
+    assert proxy._resolver is None
+
+
+def test_one_server_is_asked(hub_name, server):
+    question = dns.message.make_query("www.example", "A")
+    response = greendns.udp(question, "127.0.0.1", port=server.port, timeout=20)
+    assert len(response.answer[0]) == 2
+
+
+def test_without_dnspython(loop):
+    run(
+        """
+        import sys
+        sys.modules["dns"] = None
+        from greenio.support import greendns
+        assert greendns.gethostbyname("127.0.0.1") == "127.0.0.1"
+        for name in ("resolve", "ResolverProxy", "resolver"):
+            try:
+                getattr(greendns, name)
+            except ImportError as error:
+                assert "greenio-asyncio[dns]" in str(error), error
+            else:
+                raise AssertionError(name)
+        assert not hasattr(greendns, "nothing")
+        """,
+        hub=loop,
+    )
