@@ -12,11 +12,13 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._greenthread.arguments import check_callable
+from .._bridge.await_ import call_either
+from .._greenthread.arguments import checked_size
 from .._greenthread.pool import GreenPool
 from .._greenthread.sleeping import sleep
 from .._greenthread.thread import kill
 from .._kernel.current import get_hub
+from .._std.originals import SSLSocket, socket_class
 from . import constants as _socket
 from .socket import GreenSocket
 from .ssl import GreenSSLSocket, wrap_socket
@@ -87,6 +89,11 @@ def listen(
         else:
             if reuse_addr and sys.platform[:3] != "win":
                 sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if not isinstance(addr, tuple):
+                raise TypeError(
+                    "listen() takes an address as in listen((host, port)), or a path "
+                    f"with family=AF_UNIX, not {addr!r}"
+                )
             if reuse_port or (reuse_port is None and addr[1] != 0):
                 _reuse_port(sock, addr, asked=bool(reuse_port))
         sock.bind(addr)
@@ -152,16 +159,49 @@ def serve(
         sock: A listening socket, as `listen` returns it, or `wrap_ssl` of that. With TLS
             the handshake takes place in the connection's own green thread.
         handle: Called with the connection, which is closed after it, and the peer's
-            address.
+            address; a coroutine function is awaited.
         concurrency: How many connections to handle at a time; others wait to be
             accepted.
 
     Raises:
         Exception: Whatever a handler raised.
+        TypeError: `sock` is no socket that accepts, or `handle` no function.
+        ValueError: `concurrency` is less than 1.
         OSError: Accepting failed; the listening socket was closed, for example.
     """
-    check_callable(handle, "serve")
-    _Server(sock, handle, concurrency).run()
+    if not callable(handle):
+        raise TypeError(
+            "serve() takes a listening socket and a function that handles a connection, "
+            f"as in serve(listen(address), handle), not {handle!r}"
+        )
+    if checked_size(concurrency, "serve") < 1:
+        raise ValueError(
+            "serve() handles one connection or more at a time: concurrency=0 would "
+            "accept none"
+        )
+    _Server(_listening(sock), handle, concurrency).run()
+
+
+def _listening(sock: Any) -> GreenSocket:
+    """Return a socket in green form.
+
+    Raises:
+        TypeError: It has none.
+    """
+    if isinstance(sock, GreenSocket):
+        return sock
+    if isinstance(sock, socket_class) and not isinstance(sock, SSLSocket):
+        return GreenSocket(sock)
+    if callable(getattr(sock, "accept", None)) and not isinstance(sock, socket_class):
+        return sock  # type: ignore[no-any-return]
+    raise TypeError(
+        "serve() takes a listening socket, as greenio.listen(address) returns it or "
+        f"greenio.wrap_ssl() of that, not {sock!r}"
+    )
+
+
+class _HandlerFailed(Exception):
+    """Ends the accepting of a `_Server` that has a failure."""
 
 
 class _Server:
@@ -175,6 +215,7 @@ class _Server:
         self._pool = GreenPool(concurrency)
         self._greenlet = getcurrent()
         self._accepting = True
+        self._failure: Exception | None = None
 
     def run(self) -> None:
         try:
@@ -185,11 +226,22 @@ class _Server:
                 except BaseException:
                     connection.close()
                     raise
+        except _HandlerFailed:
+            pass
         except StopServe:
-            self._accepting = False
-            self._pool.waitall()
+            # Somebody else than a handler has raised it in here.
+            self._failure = StopServe()
         finally:
             self._accepting = False
+        failure, self._failure = self._failure, None
+        if isinstance(failure, StopServe):
+            self._pool.waitall()
+        elif failure is not None:
+            try:
+                # Here and not in `kill`, which would lose where the handler failed.
+                raise failure
+            finally:
+                del failure
 
     def _accept(self) -> tuple[GreenSocket, Any]:
         sock = self._sock
@@ -219,17 +271,25 @@ class _Server:
             # The handshake failed, and has closed the connection.
             return
         try:
-            self._handle(connection, address)
+            call_either(self._handle, (connection, address), {})
         except ConnectionError:
             pass
         except Exception as exc:
             if self._accepting:
                 self._accepting = False
-                kill(self._greenlet, exc)
+                if not isinstance(exc, StopServe):
+                    _add_note(exc, f"serve() ended, because {self._handle!r} failed")
+                self._failure = exc
+                kill(self._greenlet, _HandlerFailed)
             elif not isinstance(exc, StopServe):
                 raise  # to be reported, like that of any green thread
         finally:
             connection.close()
+
+
+def _add_note(exc: BaseException, note: str) -> None:
+    if sys.version_info >= (3, 11):
+        exc.add_note(note)
 
 
 # What accept() answers for a connection that ended before it was accepted; on Linux,
@@ -263,4 +323,9 @@ def wrap_ssl(sock: GreenSocket, *a: Any, **kw: Any) -> Any:
     Returns:
         The TLS socket.
     """
+    if not isinstance(sock, socket_class):
+        raise TypeError(
+            "wrap_ssl() takes a socket, as greenio.connect() and greenio.listen() return "
+            f"it, not {sock!r}"
+        )
     return wrap_socket(sock, *a, **kw)

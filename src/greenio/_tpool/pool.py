@@ -222,9 +222,14 @@ def set_num_threads(nthreads: int) -> None:
         nthreads: How many; 0 makes calls in place.
 
     Raises:
+        TypeError: It is not a whole number.
         ValueError: It is negative.
     """
     global _pool
+    if isinstance(nthreads, bool) or not isinstance(nthreads, int):
+        raise TypeError(
+            f"set_num_threads() takes a whole number of threads, not {nthreads!r}"
+        )
     if nthreads < 0:
         raise ValueError(
             f"set_num_threads() takes 0 (make calls in place) or more, not {nthreads!r}"
