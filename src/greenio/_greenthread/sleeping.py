@@ -29,12 +29,15 @@ def sleep(seconds: float = 0) -> None:
             coroutine uses ``await asyncio.sleep(seconds)``.
     """
     current = getcurrent()
-    hub: Hub | None = getattr(current, "_hub", None)
+    hub: Hub | None
+    try:
+        hub = current._hub  # type: ignore[attr-defined]
+    except AttributeError:
+        hub = None
     if hub is None:
-        here = _hub_to_sleep_in(seconds)
-        if here is None:
+        hub = _hub_to_sleep_in(seconds)
+        if hub is None:
             return
-        hub = here
     if seconds != 0:
         seconds = checked_seconds(seconds, "sleep")
         if seconds:

@@ -75,7 +75,10 @@ class GreenThread(greenlet):
         if hub.hides:
             self.run = hide_while(body, hub.loop)
         self._call: Any = (func, args, kwargs)
-        self._name = name_of(func)
+        try:
+            self._name: str = func.__qualname__
+        except AttributeError:
+            self._name = name_of(func)
         self._state = PENDING
         # Both by what they are taken back with; in order.
         self._watchers: dict[Waiter, None] | None = None
@@ -83,8 +86,6 @@ class GreenThread(greenlet):
         # Whether somebody will ask for its result who does not wait for it yet.
         self.has_taker = False
         self._unretrieved: _Unretrieved | None = None
-        # Where it was made; in the loop's debug mode.
-        self._spawned_at: StackSummary | None = None
         if hub.loop.get_debug():
             self._spawned_at = _stack_of_spawner()
 
@@ -139,7 +140,8 @@ class GreenThread(greenlet):
                 self._call_links(links)
             return
         # Before the links, which may ask for the failure.
-        self._unretrieved = report = _Unretrieved(self._hub, repr(self), error)
+        report = _Unretrieved(self._hub, repr(self), error)
+        self._unretrieved = report
         if links:
             self._call_links(links)
         if not (waited_for or self.has_taker):
@@ -494,8 +496,9 @@ class _Unretrieved:
         more: dict[str, Any] = {}
         if thread is not None:
             more["greenthread"] = thread
-            if thread._spawned_at is not None:
-                more["source_traceback"] = thread._spawned_at
+            spawned_at = getattr(thread, "_spawned_at", None)
+            if spawned_at is not None:
+                more["source_traceback"] = spawned_at
         hub.report(f"{self._name} failed, and nobody waited for it", error, **more)
 
     def __del__(self) -> None:

@@ -33,8 +33,9 @@ _WAITS = ("park", "block", "sleep")
 def forget_own_frames(traceback: TracebackType | None) -> None:
     """Have the frames of greenio in a traceback keep nothing; those have all ended.
 
-    They know the green thread that has failed, which keeps the traceback. The traceback
-    of what was thrown into a wait ends with the line of the user's that waited.
+    They know the green thread that has failed, which keeps the traceback. It keeps those
+    of the user's, without greenio's in between. The traceback of what was thrown into a
+    wait ends with the line of the user's that waited.
     """
     last_of_users = None
     name = ""
@@ -45,6 +46,9 @@ def forget_own_frames(traceback: TracebackType | None) -> None:
             with suppress(RuntimeError):
                 frame.clear()
         else:
+            if name and last_of_users is not None:
+                # What the user waited by, on the way from one function of his to another.
+                last_of_users.tb_next = traceback
             name = ""
             last_of_users = traceback
         traceback = traceback.tb_next

@@ -258,7 +258,6 @@ class LightQueue(Generic[T]):
         """
         if timeout is not None:
             timeout = checked_timeout(timeout, "put()")
-        handed_over = False
         try:
             hold()
             if not self._getters:
@@ -268,11 +267,13 @@ class LightQueue(Generic[T]):
                     self._put(item)
                     self._puts += 1
                     return
-            elif self._offer(item):
+                handed_over = False
+            else:
+                handed_over = self._offer(item)
+            if handed_over:
                 if self.maxsize != 0 or not block:
                     return
-                handed_over = True
-            if not handed_over:
+            else:
                 if not block or timeout == 0:
                     raise Full
                 waiter = new_waiter("put()")
