@@ -216,6 +216,11 @@ class HttpProtocol(BaseHTTPRequestHandler):
                 raise bad_request(lines.fault)
             self.rfile = plain
             self._check_request()
+            tokens = (
+                self.headers.get("connection", "").lower().replace(",", " ").split()
+            )
+            if "close" in tokens:
+                self.close_connection = True
         except RequestError as error:
             self._refuse(error)
             return

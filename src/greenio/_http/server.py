@@ -26,7 +26,7 @@ from .._kernel.current import get_hub
 from .._kernel.timers import Timer
 from .._net.constants import IPPROTO_TCP, TCP_NODELAY
 from .._net.socket import GreenSocket
-from .._net.ssl import GreenSSLSocket
+from .._net.ssl import GreenSSLSocket, wrap_socket
 from .._std.originals import monotonic
 from . import settings
 from .connection import BODY, CLOSED, HEAD, IDLE, LINGERING, Channel
@@ -38,6 +38,8 @@ from .loop_connection import LoopServing
 from .protocol import HttpProtocol, addr_to_host_port
 
 _LINGER = 2.0
+# Where a connection's state has its channel, behind what eventlet has there.
+_CHANNEL = 3
 # How many connections are accepted before others have a turn.
 _ACCEPTED_AT_ONCE = 32
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -233,6 +235,9 @@ class Server(HTTPServer):
 
     def channel_of(self, conn_state: list[Any]) -> Channel:
         """The channel of a connection that `process_request` serves."""
+        if len(conn_state) > _CHANNEL:
+            known: Channel = conn_state[_CHANNEL]
+            return known
         sock = conn_state[1]
         if not isinstance(sock, GreenSocket):
             conn_state[1] = sock = GreenSocket(sock)
@@ -240,6 +245,8 @@ class Server(HTTPServer):
             sock.settimeout(self.socket_timeout)
         channel = Channel(self, sock, conn_state[0])
         channel.worker = getcurrent()
+        # Where `process_request` finds it, whatever the protocol does.
+        conn_state.append(channel)
         self.channels.add(channel)
         self._start_sweeping()
         return channel
@@ -250,26 +257,34 @@ class Server(HTTPServer):
         Args:
             conn_state: ``[address, socket, STATE_IDLE]``.
         """
-        channel: Channel | None = None
-        protocol: Any = None
+        known = len(conn_state) > _CHANNEL
         try:
             if isinstance(self.socket, GreenSSLSocket) and not is_tls(conn_state[1]):
-                channel = self.channel_of(conn_state)
-                conn_state[1] = self.socket.wrap_accepted(conn_state[1])
-                self.channels.discard(channel)
-            protocol = self.protocol(conn_state, self)
+                conn_state[1] = tls = self._without_handshake(conn_state[1])
+                # Known before it, so that one who is slow in it is ended, too.
+                self.channel_of(conn_state)
+                tls.do_handshake()
+            self.protocol(conn_state, self)
         except OSError as exc:
             self.log.debug(f"connection from {conn_state[0]!r}: {exc!r}")
         finally:
             conn_state[2] = settings.STATE_CLOSE
-            if protocol is not None:
-                channel = getattr(protocol, "channel", channel)
-            for known in list(self.channels):
-                if known is channel or known.sock is conn_state[1]:
-                    known.phase = CLOSED
-                    known.worker = None
-                    self.channels.discard(known)
+            if not known and len(conn_state) > _CHANNEL:
+                channel = conn_state.pop()
+                channel.phase = CLOSED
+                channel.worker = None
+                self.channels.discard(channel)
             _close(conn_state[1])
+
+    def _without_handshake(self, plain: GreenSocket) -> GreenSSLSocket:
+        listener: Any = self.socket
+        return wrap_socket(
+            plain,
+            server_side=True,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=listener.suppress_ragged_eofs,
+            context=listener.context,
+        )
 
     def yield_turn(self) -> None:
         """Let others have a turn."""
