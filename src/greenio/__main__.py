@@ -23,9 +23,10 @@ from typing import Any, NoReturn
 _USAGE = """\
 usage: python -m greenio [options] script.py [arguments]
        python -m greenio [options] -m module [arguments]
+       python -m greenio serve package.module:app [--help]
 
 Run an eventlet-style program on an asyncio or uvloop event loop. The standard library
-is made green, and `import eventlet` means greenio.
+is made green, and `import eventlet` means greenio. `serve` runs a WSGI application.
 
 options:
   --hub NAME    the event loop: asyncio (the default) or uvloop
@@ -287,6 +288,10 @@ def _is_machinery(traceback: TracebackType) -> bool:
 
 def main() -> None:
     """Run the program that the command line names."""
+    if sys.argv[1:2] == ["serve"]:
+        from ._http.command import main as serve
+
+        raise SystemExit(serve(sys.argv[2:]))
     try:
         program = _parse(sys.argv[1:])
     except _UsageError as exc:

@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from ._http import settings as _settings
+from ._http.attached import serve as serve
 from ._http.body import Input as Input
 from ._http.errors import ChunkReadError as ChunkReadError
 from ._http.errors import HeaderLineTooLong as HeaderLineTooLong
@@ -88,6 +89,7 @@ __all__ = [
     "format_date_time",
     "get_logger",
     "is_accepting",
+    "serve",
     "server",
     "socket_repr",
 ]

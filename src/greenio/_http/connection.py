@@ -19,7 +19,7 @@ from .._net.socket import GreenSocket
 from .._std.originals import raw_socket
 from . import settings
 from .body import Input
-from .errors import RequestError
+from .errors import ClientGoneError, RequestError
 from .exchange import Exchange
 from .head import HeadProbe, find_end, without_empty_line
 
@@ -34,6 +34,7 @@ BODY = 3
 LINGERING = 4
 CLOSED = 5
 
+_SHUT_RD = 0
 _SHUT_WR = 1
 _SHUT_RDWR = 2
 # How many pipelined requests of one connection are served before others have a turn.
@@ -105,6 +106,8 @@ class Channel:
         self.phase = BODY
         try:
             data = self.sock.recv(settings.RECEIVE)
+        except ConnectionError as exc:
+            raise ClientGoneError(f"the client ended the connection: {exc}") from exc
         finally:
             if self.phase == BODY:
                 self.phase = RUNNING
@@ -268,6 +271,14 @@ class Channel:
         """Have whoever reads find the end."""
         try:
             _raw_shutdown(self.sock, _SHUT_RDWR)
+        except OSError:
+            pass
+
+    def end_idle(self) -> None:
+        """The server stops, and this waits for a request: end it, unless one came."""
+        try:
+            # What has come can still be read, and answered.
+            _raw_shutdown(self.sock, _SHUT_RD)
         except OSError:
             pass
 

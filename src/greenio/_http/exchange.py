@@ -438,7 +438,7 @@ class Exchange:
             if not self.head_sent:
                 self._send_error("503 Service Unavailable", "")
             return
-        if self.client_gone or (isinstance(exc, ClientGoneError) and self.body.broken):
+        if self.client_gone or isinstance(exc, ClientGoneError):
             server.log.debug(f"{self._what()}: the client has gone ({exc!r})")
             return
         text = "".join(traceback.format_exception(exc))

@@ -73,6 +73,14 @@ class _RequestListener(Listener):
                 return
         Listener._on_ready(self)
 
+    def _dropped(self, registration: object) -> None:
+        Listener._dropped(self, registration)
+        channel = self.channel
+        if channel is not None and not self.table.loop.is_closed():
+            # uvloop gives up a descriptor that had an error when it has told us once;
+            # then there were bytes to read, and the error is still to come.
+            self.table.loop.call_soon(channel.watch_again, context=self.hub.context)
+
 
 class LoopChannel(Channel):
     """A connection whose heads the loop reads."""
@@ -184,6 +192,11 @@ class LoopChannel(Channel):
             except (OSError, RuntimeError):
                 self.close()
 
+    def watch_again(self) -> None:
+        """The loop has dropped the listener; called in a turn of its own."""
+        if self.phase not in (RUNNING, CLOSED):
+            self._watch()
+
     # -- the end -------------------------------------------------------------------------
 
     def refuse_and_end(self, error: RequestError) -> None:
@@ -219,6 +232,12 @@ class LoopChannel(Channel):
             self.sock.close()
         except OSError:
             pass
+
+    def end_idle(self) -> None:
+        """The server stops, and this waits for a request: end it, unless one came."""
+        self.readable()
+        if self.phase == IDLE or (self.phase == HEAD and not self.buffer):
+            self.close()
 
     def shut(self) -> None:
         """End the connection, or have whoever reads its body find the end."""

@@ -9,6 +9,7 @@ listening socket is closed; the log says which.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -395,7 +396,7 @@ class Server(HTTPServer):
             self._accept_all(listener, serving, pool)
         except _Stop:
             pass
-        except GreenletExit as exc:
+        except (GreenletExit, asyncio.CancelledError) as exc:
             error = exc
             self.stopped_because = "it was killed"
         except (KeyboardInterrupt, SystemExit, Timeout) as exc:
@@ -467,20 +468,21 @@ class Server(HTTPServer):
             listener.close()
         except OSError:
             pass
-        deadline = (
-            None
-            if self.graceful_timeout is None
-            else monotonic() + self.graceful_timeout
-        )
+        begun = monotonic()
+        limit = self.graceful_timeout
         try:
             while self.channels:
-                for channel in list(self.channels):
-                    if channel.phase == IDLE or (
-                        channel.phase == HEAD and not channel.buffer
-                    ):
-                        channel.shut()
-                if deadline is not None and monotonic() > deadline:
+                passed = monotonic() - begun
+                if limit is not None and passed >= limit:
                     break
+                for channel in list(self.channels):
+                    # One that has just connected will send its request any moment.
+                    if channel.phase == IDLE or (
+                        channel.phase == HEAD
+                        and not channel.buffer
+                        and passed > _FIRST_REQUEST
+                    ):
+                        channel.end_idle()
                 sleep(_POLL)
         finally:
             self._kill_rest()
@@ -509,6 +511,8 @@ class Server(HTTPServer):
 
 
 _POLL = 0.01
+# How long a connection that has just been accepted is waited for, when it stops.
+_FIRST_REQUEST = 0.25
 _LAST_TURNS = 50
 
 _SAMPLE: dict[str, Any] = {
