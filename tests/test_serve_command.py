@@ -49,8 +49,10 @@ class Command:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "greenio", "serve", app]
-            + ["--bind", f"127.0.0.1:{self.port}", *words],
+            [
+                *(sys.executable, "-m", "greenio", "serve", app),
+                *("--bind", f"127.0.0.1:{self.port}", *words),
+            ],
             cwd=site,
             stderr=subprocess.PIPE,
             text=True,
