@@ -521,8 +521,12 @@ def test_sockets_of_who_has_ended_are_closed_at_once(
     mine.close()
 
 
-def test_who_is_parked_keeps_nothing_of_whom_he_handed_over_to(hub_name, no_collector):
-    """Killed and successful ones; a failure is kept for who may still wait."""
+@pytest.mark.parametrize("how", ["returns", "fails", "killed"])
+def test_who_is_parked_keeps_nothing_of_whom_he_handed_over_to(
+    hub_name, no_collector, how
+):
+
+    hubs.get_hub().loop.set_exception_handler(lambda *_: None)
 
     class Thing:
         pass
@@ -531,18 +535,55 @@ def test_who_is_parked_keeps_nothing_of_whom_he_handed_over_to(hub_name, no_coll
 
     def short(thing):
         things.append(weakref.ref(thing))
-        sleep(0)
-        sleep(0)
-        forever()
+        # Whoever parks meanwhile hands over to this one, which has started.
+        for _ in range(4):
+            sleep(0)
+        if how == "fails":
+            fail()
+        if how == "killed":
+            forever()
 
     gate = event.Event()
-    waiting = [spawn(gate.wait) for _ in range(3)]
-    killed = [spawn(short, Thing()) for _ in range(3)]
-    handing_over = [spawn(gate.wait) for _ in range(3)]
-    settle()
-    for thread in killed:
-        thread.kill()
+
+    def waits():
+        for _ in range(3):
+            sleep(0)
+        gate.wait()
+
+    waiting, ended = [], []
+    for _ in range(3):
+        waiting.append(spawn(waits))
+        ended.append(spawn(short, Thing()))
+    settle(10)
+    if how == "killed":
+        for thread in ended:
+            thread.kill()
+        del thread
+    ended.clear()
     assert [thing() for thing in things] == [None] * 3
     gate.send()
-    for thread in [*waiting, *handing_over]:
+    for thread in waiting:
         thread.wait()
+
+
+def test_a_generator_that_has_handled_a_failure_goes_on(hub_name):
+    """It is in the traceback of who raises the same exception again."""
+    hubs.get_hub().loop.set_exception_handler(lambda *_: None)
+
+    def handles():
+        try:
+            fail()
+        except ValueError as error:
+            yield error
+        yield "went on"
+
+    handling = handles()
+
+    def raises(error):
+        raise error
+
+    failed = spawn(raises, next(handling))
+    settle()
+    with pytest.raises(ValueError):
+        failed.wait()
+    assert next(handling) == "went on"

@@ -16,7 +16,7 @@ from .._kernel.current import get_hub
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from, forget_own_frames
+from .._kernel.reraise import exception_from, forget_locals, forget_own_frames
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
 from .._std.errors import HubClosedError
@@ -146,6 +146,9 @@ class GreenThread(greenlet):
             self._call_links(links)
         if not (waited_for or self.has_taker):
             report.make(self)
+            # Seen with all that was in its variables. Who is parked may still refer to
+            # this thread, as the one he handed over to, and is not to keep those alive.
+            forget_locals(getattr(self, "_traceback", None))
 
     def _call_links(self, links: dict[Any, _Link]) -> None:
         """Call all of them, whatever the others raise."""

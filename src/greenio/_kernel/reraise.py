@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from greenlet import GreenletExit
@@ -26,6 +27,25 @@ def fresh(error: BaseException) -> BaseException:
     return error.with_traceback(original)
 
 
+# To clear the frame of a generator or coroutine that is waiting would close it, and an
+# exception may have gone through one that has handled it.
+_MAY_WAIT = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def _clear(frame: FrameType) -> None:
+    """Drop the local variables of a frame, if that has ended."""
+    if not frame.f_code.co_flags & _MAY_WAIT:
+        with suppress(RuntimeError):
+            frame.clear()
+
+
+def forget_locals(traceback: TracebackType | None) -> None:
+    """Have a traceback keep its lines, and not what was in the local variables."""
+    while traceback is not None:
+        _clear(traceback.tb_frame)
+        traceback = traceback.tb_next
+
+
 # Where a greenlet stops, and is told so if it is killed or its time is up.
 _WAITS = ("park", "block", "sleep")
 
@@ -43,8 +63,7 @@ def forget_own_frames(traceback: TracebackType | None) -> None:
         frame = traceback.tb_frame
         if frame.f_globals.get("__name__", "").startswith("greenio."):
             name = frame.f_code.co_name
-            with suppress(RuntimeError):
-                frame.clear()
+            _clear(frame)
         else:
             if name and last_of_users is not None:
                 # What the user waited by, on the way from one function of his to another.
