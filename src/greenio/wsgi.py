@@ -51,6 +51,7 @@ from ._http.settings import STATE_CLOSE as STATE_CLOSE
 from ._http.settings import STATE_IDLE as STATE_IDLE
 from ._http.settings import STATE_REQUEST as STATE_REQUEST
 from ._std.originals import SSLError as _SSLError
+from ._std.public_names import claim
 
 __all__ = [
     "ACCEPT_ERRNO",
@@ -127,4 +128,5 @@ class _Assignable(ModuleType):
         super().__setattr__(name, value)
 
 
+claim(globals())
 sys.modules[__name__].__class__ = _Assignable

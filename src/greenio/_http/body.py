@@ -46,7 +46,8 @@ class Input:
     # Whether the application took the socket.
     taken = False
     _capitalize = True
-    _chunks: ChunkReader | None = None
+    # A ChunkReader, made when it is needed.
+    _chunks: Any = None
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class Input:
         return (self.content_length or 0) - self.position
 
     def _chunk_reader(self) -> ChunkReader:
-        chunks = self._chunks
+        chunks: ChunkReader | None = self._chunks
         if chunks is None:
             chunks = self._chunks = ChunkReader(self.rfile)
         return chunks

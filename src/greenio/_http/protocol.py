@@ -13,7 +13,7 @@ from __future__ import annotations
 import http.client
 import re
 from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from . import settings
@@ -121,7 +121,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
     MessageClass: Any = http.client.HTTPMessage
     server: Any
     # Whether this class reads requests by itself.
-    _is_classic: ClassVar[bool] = False
+    _is_classic = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import HubClosedError
-from .._std.originals import current_task, get_ident
+from .._std.originals import all_tasks, current_task, get_ident
 from .descriptors import DescriptorTable, Listener
 from .entries import Throw, throw_into
 from .run_queue import RunQueue
@@ -272,7 +272,8 @@ class Hub(RunQueue):
             )
         loop = self.loop
         if not loop.is_closed():
-            if self.loop_greenlet or self.green_threads():
+            # A task may be the supervisor of a hub that has moved here.
+            if self.loop_greenlet or all_tasks(loop) or self.green_threads():
                 self._run_to_the_end()
             self.closed = True
             if self.loop_greenlet:
