@@ -1,4 +1,4 @@
-"""`Condition`: what happens to a notification whose receiver is interrupted."""
+"""Conditions and re-entrant locks whose waiters are interrupted."""
 
 from __future__ import annotations
 
@@ -91,3 +91,22 @@ def test_an_interrupt_of_who_was_not_notified_notifies_nobody(condition):
     with condition:
         condition.notify()
     second.wait()
+
+
+def test_an_rlock_is_released_past_a_waiter_that_has_left(hub_name):
+    lock = RLock()
+    held = []
+
+    def hold(name):
+        with lock:
+            held.append(name)
+
+    with lock:
+        threads = [greenio.spawn(hold, name) for name in "abc"]
+        settle()
+        threads[1].kill()
+        # As if a finalizer had interrupted the first in the middle of its wait, to wait too.
+        lock._waiting[threads[0]] += 1
+    settle()
+    assert held == ["a", "c"]
+    assert not lock.locked()

@@ -1,4 +1,38 @@
-"""Green threads: what they are, waiting for them and ending them."""
+"""Green threads: what they are, waiting for them and ending them.
+
+The life of a green thread, as its `repr` shows it::
+
+    not started ──► running ◄──► parked
+         │             │            │
+         ▼             ▼            ▼
+     cancelled    done, failed, killed, cancelled
+
+* It is made with its function in `_call` and put on the run queue. From its first switch on
+  (`body`), `_call` is None, and what runs belongs to the function.
+* `kill` raises an exception where it waits. One that has not started never runs: it ends at
+  once, in the killer.
+* It ends in `_end`, once, in this order: outcome and state are set; watchers are woken; links
+  are called; a failure is reported. All but the links and the report is one step under the
+  mutex, so whoever looks finds it pending or ended and never in between.
+
+There are two ways to be told of the end. A *watcher* is a waiter (`wait`, `await`, `joinall`):
+it goes on in a turn of its own, and is expected to ask for the outcome. A *link* is a function
+of the user's, called by the ending green thread itself: it may wait, fail, or raise, and none
+of that keeps the next link from being called.
+
+Who sees the exception of a green thread that failed:
+
+* whoever asks: `wait`, `await`, `outcome`; each gets the same exception, with the traceback
+  that it had when it ended (`failure`);
+* the loop's exception handler, at once, if no watcher was woken and no link asked
+  (`_Unretrieved.make`);
+* if somebody was to ask (a watcher was woken; a pool, pile or group has it, `has_taker`) and
+  never did, the exception handler, when the green thread goes away (`_Unretrieved.__del__`);
+* for KeyboardInterrupt and SystemExit, in any case, whoever runs the loop: `body` lets them
+  through to the loop greenlet, unless a group has passed them on (`passed_on`).
+
+GreenletExit and CancelledError are ends, not failures: nobody is told unasked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,26 @@
-"""`Timeout`: an exception that the current green thread gets after some seconds."""
+"""`Timeout`: an exception that the current green thread gets after some seconds.
+
+A Timeout belongs to the greenlet that started it and to no block: the ``with`` statement only
+calls it off. What follows from that:
+
+* It arrives where its green thread waits at that time, never between two lines that do not
+  wait. Code that only computes is not interrupted.
+* Whether it was *this* one is told by identity (``except Timeout as t: t is mine``), since an
+  outer one may arrive inside an inner block. `__exit__` swallows itself alone, and only if it
+  is silent.
+* It arrives at most once. Whoever has been woken in the turn in which the time is up gets the
+  exception, if that comes first in the run queue; what he was woken with is passed on by
+  whatever he waited in (see `_kernel.waiters`).
+* A time limit of 0 or less stands in the run queue from its start, in turn with what is ready.
+* The hub counts it as a timer from `start` until it fires or is called off. The loop's handle
+  refers to it by a list, which is empty once it has fired: a handle that the loop keeps for a
+  while keeps no Timeout, and with it no traceback and no frames.
+* A portal can be interrupted like a green thread. The loop greenlet cannot: to start one there
+  is an error.
+
+States: created → pending → expired or canceled, and from these to pending again by `start`;
+without limit, if there is nothing to count.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from .._std.originals import (
     raw_socket,
 )
 from .._std.with_globals import with_globals
-from .backlog import Backlog, backlog_for, note_listening
+from .backlog import backlog_for, note_listening
 from .base import SocketBase
 from .constants import (
     AF_UNIX,
@@ -93,7 +93,8 @@ class GreenSocket(SocketBase):
     # A connection that is being made by a `connect` which had to give up.
     _connecting = False
     # The connections that wait to be accepted, if this socket listens.
-    _backlog: Backlog | None = None
+    # A Backlog; named here, it would have to be known by the public name of the module.
+    _backlog: Any = None
 
     def _once_ready(self, event: str, call: Callable[..., Any], *args: Any) -> Any:
         """Wait and make a system call, as often as it takes, within the time limit."""

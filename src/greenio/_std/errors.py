@@ -20,9 +20,21 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 
-class BlockingInLoopError(RuntimeError):
+class _Explained(BaseException):
+    """Makes its message of what it is called with; copies and pickles keep the message."""
+
+    def __reduce__(self) -> Any:
+        return _copied, (type(self), self.args), self.__dict__ or None
+
+
+def _copied(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    return cls.__new__(cls, *args)
+
+
+class BlockingInLoopError(_Explained, RuntimeError):
     """A green call would have to wait in the greenlet that runs the event loop.
 
     Waiting there would stop every coroutine and every green thread. The message names
@@ -43,7 +55,7 @@ class SimultaneousUseError(RuntimeError):
     """Two green threads wait for the same event of the same descriptor."""
 
 
-class AlreadySentError(AssertionError):
+class AlreadySentError(_Explained, AssertionError):
     """An `Event` was sent twice; an AssertionError, as eventlet raises."""
 
     __module__ = "greenio.event"
@@ -61,7 +73,7 @@ class HubError(Exception):
     __module__ = "greenio.hubs"
 
 
-class HubClosedError(HubError, RuntimeError):
+class HubClosedError(_Explained, HubError, RuntimeError):
     """The loop behind a hub is closed, so nothing on it can be woken any more."""
 
     __module__ = "greenio.hubs"
