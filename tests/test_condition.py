@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import greenio
+from _fresh import run
 from _support import settle
 from greenio.lock import Condition, Lock, RLock
 
@@ -110,3 +111,37 @@ def test_an_rlock_is_released_past_a_waiter_that_has_left(hub_name):
     settle()
     assert held == ["a", "c"]
     assert not lock.locked()
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("lock", ["Lock", "RLock"])
+def test_an_interrupted_wait_of_a_patched_condition_has_its_lock(hub, lock):
+    run(
+        f"""
+        import greenio
+        greenio.monkey_patch()
+        import threading
+        condition = threading.Condition(threading.{lock}())
+        caught = []
+
+        def wait():
+            try:
+                with condition:
+                    condition.wait()
+            except greenio.Timeout as error:
+                caught.append(error)
+
+        thread = greenio.spawn(wait)
+        greenio.sleep(0)
+        with condition:
+            condition.notify()
+            greenio.sleep(0)
+            thread.kill(greenio.Timeout(None))
+            assert not caught
+        thread.wait()
+        assert len(caught) == 1
+        with condition:
+            pass
+        """,
+        hub=hub,
+    )

@@ -90,11 +90,9 @@ class Condition:
         outcome: Any = TIMED_OUT
         with postponed:
             outcome = self._waiters.wait(waiter, timeout, self._pass_on)
-        while True:
-            # Leaving the `with` block without the lock would break more.
-            with postponed:
-                self._lock._acquire_restore(saved)
-                break
+        # It has the lock in any case.
+        with postponed:
+            self._lock._acquire_restore(saved)
         self._raise(postponed, outcome)
         return outcome is not TIMED_OUT
 
@@ -119,10 +117,8 @@ class Condition:
         try:
             with postponed:
                 outcome = await self._waiters.wait_async(waiter, timeout, self._pass_on)
-            while True:
-                with postponed:
-                    await self._lock._acquire_restore_async(saved)
-                    break
+            with postponed:
+                await self._lock._acquire_restore_async(saved)
         except GeneratorExit as exc:
             # Nothing can be awaited any more, not even the lock.
             postponed.error = exc

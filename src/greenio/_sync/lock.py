@@ -66,11 +66,24 @@ class Lock(Semaphore):
     def _release_save(self) -> Any:
         self.release()
 
+    # Whoever is interrupted here has the lock nonetheless when the exception is raised:
+    # he is in a `with` block, and to leave that without the lock would break more.
+
     def _acquire_restore(self, _saved: Any) -> None:
-        self.acquire()
+        postponed = Postponed()
+        while True:
+            with postponed:
+                self.acquire()
+                break
+        postponed.raise_if_any()
 
     async def _acquire_restore_async(self, _saved: Any) -> None:
-        await self.acquire_async()
+        postponed = Postponed()
+        while True:
+            with postponed:
+                await self.acquire_async()
+                break
+        postponed.raise_if_any()
 
     def _at_fork_reinit(self) -> None:
         """Forget holder and waiters, which were left behind in the parent process."""
@@ -346,10 +359,20 @@ class RLock:
             return count
 
     def _acquire_restore(self, saved: Any) -> None:
-        self._acquire(saved, None)
+        postponed = Postponed()
+        while True:
+            with postponed:
+                self._acquire(saved, None)
+                break
+        postponed.raise_if_any()
 
     async def _acquire_restore_async(self, saved: Any) -> None:
-        await self._acquire_async(saved, None)
+        postponed = Postponed()
+        while True:
+            with postponed:
+                await self._acquire_async(saved, None)
+                break
+        postponed.raise_if_any()
 
     def _at_fork_reinit(self) -> None:
         self._owner = None

@@ -17,9 +17,16 @@ from types import TracebackType
 
 from greenlet import GreenletExit
 
+from .._std.errors import BlockingInLoopError, HubError
+from .._std.interpreter_exit import is_exiting
+
 # Whoever gets one of these is to end. The time limit of a part of what he does, which
 # comes later, does not keep him from it.
 _ENDS = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+
+
+# The caller cannot wait here at all, or not any more.
+_UNABLE = (GeneratorExit, BlockingInLoopError, HubError)
 
 
 class Postponed:
@@ -39,8 +46,7 @@ class Postponed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        # After GeneratorExit a coroutine cannot wait any more.
-        if error is None or isinstance(error, GeneratorExit):
+        if error is None or isinstance(error, _UNABLE) or is_exiting():
             return False
         if not (isinstance(self.error, _ENDS) and getattr(error, "is_timeout", False)):
             self.error = error
