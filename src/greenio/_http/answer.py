@@ -74,14 +74,16 @@ class AnswerHead:
         ValueError: Something has CR, LF or NUL in it, or is no status or length.
     """
 
-    __slots__ = ("close", "has_date", "length", "lines", "no_body", "status", "upgrade")
+    length: int | None = None
+    close = False
+    upgrade: str | None = None
+    has_date = False
+    # Whether all of these are as they stand here, and there can be a body.
+    is_plain = True
 
     def __init__(
         self, status: str, headers: Iterable[tuple[str, str]], capitalize: bool
     ) -> None:
-        self.length: int | None = None
-        self.close = self.has_date = False
-        self.upgrade: str | None = None
         self.status = status
         known = _capitalized if capitalize else _as_given
         parts = ["HTTP/1.1 ", status]
@@ -110,6 +112,8 @@ class AnswerHead:
                 raise ValueError(f"this is no status: {status!r}; write '200 OK'")
             parts[1] += " "
         self.no_body = code in NO_BODY or code[0] == "1"
+        if self.no_body:
+            self.is_plain = False
         try:
             self.lines = "".join(parts).encode("latin-1")
         except UnicodeEncodeError as exc:
@@ -120,6 +124,7 @@ class AnswerHead:
 
     def _understand(self, meaning: int, value: str) -> bool:
         """See what a header means; say whether it is sent as it is."""
+        self.is_plain = False
         if meaning == LENGTH:
             if not (value.isascii() and value.isdigit()):
                 raise ValueError(f"Content-Length is no number: {value!r}")

@@ -39,6 +39,8 @@ _SHUT_WR = 1
 _SHUT_RDWR = 2
 # How many pipelined requests of one connection are served before others have a turn.
 _AT_ONCE = 16
+# What no method begins with.
+_NO_METHOD = frozenset({b"\r", b"\n", b" "})
 _LINGER_BYTES = 1024 * 1024
 _PEERS_FAULT = (OSError,)
 
@@ -195,7 +197,7 @@ class Channel:
         Raises:
             RequestError: It cannot become one.
         """
-        if not searched and data[:1] in (b"\r", b"\n", b" "):
+        if not searched and data[:1] in _NO_METHOD:
             data = piece = without_empty_line(data)
         end = find_end(data, searched)
         if end:

@@ -106,21 +106,13 @@ class Exchange:
         keep_alive: Whether another request may follow.
     """
 
-    __slots__ = (
-        "body",
-        "chunked",
-        "client_gone",
-        "connection",
-        "environ",
-        "head",
-        "head_sent",
-        "http11",
-        "is_head",
-        "keep_alive",
-        "left",
-        "sent",
-        "server",
-    )
+    head: AnswerHead | None = None
+    head_sent = False
+    client_gone = False
+    chunked = False
+    # How much of the announced length is still to come; None if none was.
+    left: int | None = None
+    sent = 0
 
     def __init__(
         self,
@@ -137,13 +129,6 @@ class Exchange:
         self.body = body
         self.http11 = http11
         self.keep_alive = keep_alive
-        self.head: AnswerHead | None = None
-        self.head_sent = False
-        self.client_gone = False
-        self.chunked = False
-        # How much of the announced length is still to come; None if none was.
-        self.left: int | None = None
-        self.sent = 0
         self.is_head = environ["REQUEST_METHOD"] == "HEAD"
 
     # -- what the application calls ------------------------------------------------
@@ -319,9 +304,7 @@ class Exchange:
         if type(result) is list and len(result) == 1 and not self.head_sent:
             data = result[0]
             if type(data) is bytes:
-                self._send_head(len(data), data)
-                if self.left:
-                    self._too_short()
+                self._send_whole(data)
                 return
         if self.head is None and self._was_handled(result):
             self.keep_alive = False
@@ -335,6 +318,30 @@ class Exchange:
         if self.chunked:
             self._send(_LAST_CHUNK)
         elif self.left and not self.is_head:
+            self._too_short()
+
+    def _send_whole(self, data: bytes) -> None:
+        """Send an answer that is there in one piece."""
+        head = self.head
+        if (
+            head is not None
+            and head.is_plain
+            and self.keep_alive
+            and self.http11
+            and not self.is_head
+            and self.body.wfile is None
+            and not self.server.stopping
+        ):
+            # What `_send_head` comes to, where nothing is special.
+            self.head_sent = True
+            self.sent = size = len(data)
+            self._send(
+                b"%b\r\nContent-Length: %d\r\n%b\r\n%b"
+                % (head.lines, size, self.server.clock.header, data)
+            )
+            return
+        self._send_head(len(data), data)
+        if self.left:
             self._too_short()
 
     def _was_handled(self, result: Any) -> bool:
