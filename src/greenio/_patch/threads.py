@@ -338,15 +338,18 @@ def _run(
     interrupt = getattr(current, "_thread_interrupt", None)
     if interrupt is None:
         return
-    main = current._hub.main
-    if main is None:
-        # A loop that somebody else runs: it is for them.
+    hub = current._hub
+    main = hub.main
+    if main is None or current.parent is main:
+        # A loop that somebody else runs: it is for them. Or it is still the main program
+        # that runs, in `Thread.start`.
         raise interrupt
     # Before the main program goes on, and before whoever waits for this thread is told
     # that it has ended.
-    hub = current._hub
     throw = Throw(main, (interrupt,))
-    if hub.batch:
+    if current.parent is not hub.loop_greenlet:
+        hub.wake(throw)
+    elif hub.batch:
         hub.batch.appendleft(throw)
     elif hub.ready:
         hub.ready.appendleft(throw)
