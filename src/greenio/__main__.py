@@ -301,9 +301,9 @@ def main() -> None:
     from ._bridge.loop_visibility import hide_loop
     from ._kernel.current import HIDE_VARIABLE
     from ._kernel.loops import ENVIRONMENT_VARIABLE
+    from ._patch.provisional import patch_provisionally
     from ._std.errors import HubError
     from .hubs import use_hub
-    from .patcher import monkey_patch
 
     try:
         use_hub(program.hub)
@@ -317,7 +317,7 @@ def main() -> None:
         os.environ[HIDE_VARIABLE] = "1"
     install_as_eventlet()
     if program.patch:
-        monkey_patch()
+        patch_provisionally()
     name = program.module
     script = program.script or ""
     if name is not None:

@@ -109,6 +109,27 @@ class Replaced:
 
     def __init__(self) -> None:
         self.pairs: dict[int, tuple[set[str], Any, Any]] = {}
+        # What is being patched, and what puts each part back.
+        self.keyword = ""
+        self._undo: dict[str, list[Callable[[], object]]] = {}
+        self._new: dict[str, dict[int, tuple[Any, Any]]] = {}
+
+    def note(self, undo: Callable[[], object]) -> None:
+        """Remember what puts something back that belongs to the present keyword."""
+        self._undo.setdefault(self.keyword, []).append(undo)
+
+    def restore(self, keyword: str) -> None:
+        """Put back what was written for a keyword, also where others imported it."""
+        for undo in reversed(self._undo.pop(keyword, [])):
+            undo()
+        news = self._new.pop(keyword, {})
+        for _, old in news.values():
+            self.pairs.pop(id(old), None)
+        for module_name, module in modules_to_change():
+            for name, value in list(vars(module).items()):
+                new, old = news.get(id(value), (None, None))
+                if new is not None and new is value and not _derives(module_name, new):
+                    vars(module)[name] = old
 
     def update(self, namespace: dict[str, Any], names: dict[str, Any]) -> None:
         """Write names into a module."""
@@ -116,6 +137,8 @@ class Replaced:
             old = namespace.get(name)
             namespace[name] = value
             if old is not None and old is not value:
+                self.note(partial(namespace.__setitem__, name, old))
+                self._new.setdefault(self.keyword, {})[id(value)] = (value, old)
                 known, _, _ = self.pairs.setdefault(id(old), (set(), old, value))
                 known.add(name)
 

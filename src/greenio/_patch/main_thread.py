@@ -10,16 +10,29 @@ from .locks import ThreadLock
 from .original_modules import finish_original_threads
 
 
-def adopt_main_thread(namespace: dict[str, Any]) -> None:
-    """Have green threads that join the main thread wait without blocking it."""
+def adopt_main_thread(namespace: dict[str, Any]) -> Callable[[], None]:
+    """Have green threads that join the main thread wait without blocking it.
+
+    Returns:
+        What puts that back.
+    """
     main = namespace["_main_thread"]
     name = _handle_name(main)
+    state = "_tstate_lock" if name is None else name
+    former = getattr(main, state)
+
+    def put_back() -> None:
+        setattr(main, state, former)
+        if name is None and former is not None:
+            namespace["_shutdown_locks"].add(former)
+
     if name is not None:
         setattr(main, name, _threads._make_thread_handle(main.ident))
     elif main._tstate_lock is not None:
         namespace["_shutdown_locks"].discard(main._tstate_lock)
         main._tstate_lock = lock = ThreadLock()
         lock.acquire()
+    return put_back
 
 
 def make_shutdown(namespace: dict[str, Any]) -> Callable[[], None]:

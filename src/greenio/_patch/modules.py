@@ -98,6 +98,14 @@ def share_with_live(name: str) -> None:
         _take_live_names(vars(green), name)
 
 
+def share_no_more(name: str) -> None:
+    """Let a green module be one of its own again; see `share_with_live`."""
+    _shared_with_live.discard(name)
+    green = sys.modules.get(f"greenio.green.{GREEN[name]}")
+    if green is not None:
+        importlib.reload(green)
+
+
 def _take_live_names(namespace: dict[str, Any], name: str) -> None:
     live = vars(importlib.import_module(name))
     namespace.update(item for item in live.items() if item[0] not in _OWN)

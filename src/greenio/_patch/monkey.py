@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,9 @@ _lock = RLock()
 # What has been patched, by keyword.
 already_patched: dict[str, bool] = {}
 replaced = Replaced()
+# What puts back those that the program leaves out, while all is patched on its behalf; see
+# `provisional`.
+put_back: Callable[[list[str]], None] | None = None
 
 
 def monkey_patch(**on: bool | None) -> None:
@@ -52,8 +56,12 @@ def monkey_patch(**on: bool | None) -> None:
     Raises:
         TypeError: There is no such keyword.
     """
+    global put_back  # noqa: PLW0603 - the first call decides
     wanted = _wanted(on)
     with _lock:
+        if put_back is not None:
+            put_back([keyword for keyword in KEYWORDS if keyword not in wanted])
+            put_back = None
         new = [keyword for keyword in wanted if keyword not in already_patched]
         if not new:
             return
@@ -61,13 +69,15 @@ def monkey_patch(**on: bool | None) -> None:
         isolate_asyncio()
         make_runs_green(replaced)
         make_import_locks_green()
-        plans = [plan for keyword in new for plan in _plans_of(keyword)]
+        plans = {keyword: plans_of(keyword) for keyword in new}
         _apply(plans)
         already_patched.update(dict.fromkeys(new, True))
         for keyword in new:
+            replaced.keyword = keyword
             for step in _FURTHER_STEPS.get(keyword, ()):
                 step()
-        for name in _SAME_AS_LIVE.intersection(plan.module for plan in plans):
+        modules = {plan.module for each in plans.values() for plan in each}
+        for name in SAME_AS_LIVE & modules:
             share_with_live(name)
         replaced.rebind()
         if "thread" in new:
@@ -75,11 +85,16 @@ def monkey_patch(**on: bool | None) -> None:
         note_live_modules()
 
 
-def _apply(plans: list[Plan]) -> None:
+def _apply(plans: dict[str, tuple[Plan, ...]]) -> None:
     """Write the green names into the standard modules."""
     # All green modules are made before the first standard one changes.
-    made = [importlib.import_module(f"greenio.green.{plan.green}") for plan in plans]
-    for plan, green in zip(plans, made, strict=True):
+    made = [
+        (keyword, plan, importlib.import_module(f"greenio.green.{plan.green}"))
+        for keyword, each in plans.items()
+        for plan in each
+    ]
+    for keyword, plan, green in made:
+        replaced.keyword = keyword
         standard = importlib.import_module(plan.module)
         names = {
             name: getattr(green, name)
@@ -105,7 +120,7 @@ def _wanted(on: dict[str, bool | None]) -> list[str]:
     ]
 
 
-def _plans_of(keyword: str) -> tuple[Plan, ...]:
+def plans_of(keyword: str) -> tuple[Plan, ...]:
     plans = OPTIONAL.get(keyword, ())
     if plans and importlib.util.find_spec(plans[0].module) is None:
         return ()
@@ -120,11 +135,12 @@ def _patch_threads() -> None:
     threading = importlib.import_module("threading")
     namespace = vars(threading)
     replaced.update(namespace, green_names(namespace))
-    adopt_main_thread(namespace)
+    replaced.note(adopt_main_thread(namespace))
     # It takes the number of a thread; the rest of its module has nothing to do with them.
     time = vars(importlib.import_module("time"))
     if "pthread_getcpuclockid" in time:
         replaced.update(time, {"pthread_getcpuclockid": pthread_getcpuclockid})
+    replaced.note(partial(namespace.__setitem__, "_shutdown", namespace["_shutdown"]))
     namespace["_shutdown"] = make_shutdown(namespace)
     _patch_multiprocessing()
     let_coroutines_end_executors()
@@ -138,8 +154,14 @@ def _patch_connections() -> None:
     from .._net import descriptor_io as green
     from .processes import green_connections
 
-    names = {_originals.os_read: green.read, _originals.os_write: green.write}
-    green_connections({**names, _originals.os_close: green.close})
+    names: dict[Any, Any] = {
+        _originals.os_read: green.read,
+        _originals.os_write: green.write,
+    }
+    names[_originals.os_close] = green.close
+    green_connections(names)
+    plain = {value: name for name, value in names.items()}
+    replaced.note(partial(green_connections, plain))
 
 
 def _patch_multiprocessing() -> None:
@@ -159,15 +181,25 @@ def _patch_subprocess() -> None:
     from .subprocess import make_popen_green
 
     namespace = vars(importlib.import_module("subprocess"))
-    for name, keyword in _USED_BY_SUBPROCESS.items():
-        if name in namespace and keyword not in already_patched:
-            namespace[name] = importlib.import_module(f"greenio.green.{name}")
+    popen = namespace["Popen"]
+    replaced.note(partial(setattr, popen, "_wait", popen._wait))
+    replaced.note(partial(setattr, popen, "_execute_child", popen._execute_child))
+    replaced.note(partial(namespace.update, dict(namespace)))
+    patch_subprocess_imports()
     namespace["io"] = green_io()
     if "_PopenSelector" in namespace:
         kind = namespace["_PopenSelector"].__name__
         selectors = importlib.import_module("greenio.green.selectors")
         namespace["_PopenSelector"] = getattr(selectors, kind)
     make_popen_green(namespace)
+
+
+def patch_subprocess_imports() -> None:
+    """Give `subprocess` green modules for those that are not patched themselves."""
+    namespace = vars(importlib.import_module("subprocess"))
+    for name, keyword in _USED_BY_SUBPROCESS.items():
+        if name in namespace and keyword not in already_patched:
+            namespace[name] = importlib.import_module(f"greenio.green.{name}")
 
 
 # By the keyword that makes the live module green.
@@ -195,7 +227,7 @@ def _patch_open() -> None:
 
 
 # Their green form is their own code over green modules, so a patched one equals it.
-_SAME_AS_LIVE = frozenset({"threading", "queue", "subprocess"})
+SAME_AS_LIVE = frozenset({"threading", "queue", "subprocess"})
 
 # What a keyword stands for beside its plans.
 _FURTHER_STEPS: dict[str, tuple[Callable[[], None], ...]] = {
@@ -219,7 +251,5 @@ def is_monkey_patched(module: ModuleType | str) -> bool:
     if name in already_patched:
         return True
     return any(
-        plan.module == name
-        for keyword in already_patched
-        for plan in _plans_of(keyword)
+        plan.module == name for keyword in already_patched for plan in plans_of(keyword)
     )

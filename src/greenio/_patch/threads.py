@@ -400,6 +400,11 @@ def _count() -> int:
     return len(_running)
 
 
+def running_count() -> int:
+    """Return how many threads that were started here have not ended."""
+    return len(_running)
+
+
 def _ended(thread: greenlet, ended: Callable[[], None] | None, owner: Any) -> None:
     _running.pop(get_ident(thread), None)
     _forget(thread, ended, owner)
