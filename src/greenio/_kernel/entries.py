@@ -155,6 +155,13 @@ class Raise:
                 del error
 
 
+def is_past(handle: asyncio.TimerHandle | None, now: float) -> bool:
+    """Whether the time of a loop's timer has come, or it has been dropped already."""
+    # For what is due at once, uvloop makes no timer.
+    when = getattr(handle, "when", None)
+    return when is None or when() <= now
+
+
 class DeferredCall:
     """A call that is due later and is then made from the run queue; see `run_queue`.
 
@@ -209,6 +216,16 @@ class DeferredCall:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def is_overdue(self, hub: Scheduler, now: float) -> bool:
+        """Whether the call should have been made on that hub's loop."""
+        return (
+            self.pending and self._hub.loop is hub.loop and is_past(self._handle, now)
+        )
+
+    def make_due(self) -> None:
+        """Make the call when its turn comes."""
+        self._due()
 
     def _due(self) -> None:
         # uvloop's handle keeps what it calls.

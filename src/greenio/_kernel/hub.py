@@ -29,10 +29,11 @@ from greenlet import getcurrent, greenlet
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
 from .descriptors import DescriptorTable, Listener
-from .entries import Throw, throw_into
+from .entries import DeferredCall, Throw, throw_into
 from .run_queue import RunQueue
 from .shutdown import end_green_threads, shutdown_timeout
 from .signals import SignalWakeup
+from .timers import Timer
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
@@ -139,11 +140,23 @@ class Hub(RunQueue):
                 del main._hub  # type: ignore[attr-defined]
                 self._signals.disarm()
             if error is not None:
+                self._resume_timers()
                 # Back when the main greenlet parks the next time.
                 try:
                     main.throw(error)
                 finally:
                     del error
+
+    def _resume_timers(self) -> None:
+        """Have the calls made that were due when an interrupt came before them.
+
+        The loop has forgotten them. Finding them is slow, and so rare that nothing is to
+        be kept for it.
+        """
+        now = self.loop.time()
+        for timer in gc.get_objects():
+            if isinstance(timer, (DeferredCall, Timer)) and timer.is_overdue(self, now):
+                timer.make_due()
 
     def pass_on(self, error: BaseException) -> None:
         """Raise what came up in the loop greenlet in the main program.
@@ -218,16 +231,27 @@ class Hub(RunQueue):
         # A loop that is closed without cancelling its tasks, as many scripts do, is no
         # reason to print "Task was destroyed but it is pending".
         supervisor._log_destroy_pending = False  # type: ignore[attr-defined]
-        # KeyboardInterrupt in this very step ends the loop before the task begins.
-        supervisor.add_done_callback(lambda _: self._signals.disarm())
         self._supervisor = supervisor
+        supervisor.add_done_callback(self._supervised)
+
+    def _supervised(self, supervisor: asyncio.Task[None]) -> None:
+        self._signals.disarm()
+        if not supervisor.cancelled():
+            supervisor.exception()
+        if self._supervisor is supervisor:
+            # KeyboardInterrupt came, and left the loop, before the task had really begun.
+            self._supervisor = None
+            ending = asyncio.Task(self._end_green_threads(), loop=self.loop)
+            ending._log_destroy_pending = False  # type: ignore[attr-defined]
 
     async def _supervise(self) -> None:
+        # Not before: this hub may be made in the middle of a primitive, where no code of
+        # others, such as a loop's `add_reader`, is to run.
+        self._signals.arm()
+        # An interrupt up to here leaves the loop at once: see `_supervised`.
+        cancelled = self.loop.create_future()
         try:
-            # Not before: this hub may be made in the middle of a primitive, where no code
-            # of others, such as a loop's `add_reader`, is to run.
-            self._signals.arm()
-            await self.loop.create_future()
+            await cancelled
         finally:
             self._supervisor = None
             self._signals.disarm()

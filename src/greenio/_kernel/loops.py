@@ -30,9 +30,10 @@ _READS_SIGNALS = "Exception in callback Loop._read_from_self"
 
 def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop is one of uvloop's, or of a class derived from it."""
-    return any(
-        base.__module__.partition(".")[0] == "uvloop" for base in type(loop).__mro__
-    )
+    for base in type(loop).__mro__:
+        if base.__module__.partition(".")[0] == "uvloop":
+            return True
+    return False
 
 
 def _uvloop_factory() -> LoopFactory:

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from .entries import Scheduler
+from .entries import Scheduler, is_past
 
 
 class Timer:
@@ -83,6 +83,16 @@ class Timer:
             if self._handle is not None:
                 self._handle.cancel()
                 self._handle = None
+
+    def is_overdue(self, hub: Scheduler, now: float) -> bool:
+        """Whether the call should have been made on that hub's loop."""
+        return (
+            self.pending and self._hub.loop is hub.loop and is_past(self._handle, now)
+        )
+
+    def make_due(self) -> None:
+        """Make the call when its turn comes."""
+        self._due()
 
     def _due(self) -> None:
         self._handle = None
