@@ -155,8 +155,14 @@ class Hub(RunQueue):
         """
         now = self.loop.time()
         for timer in gc.get_objects():
-            if isinstance(timer, (DeferredCall, Timer)) and timer.is_overdue(self, now):
-                timer.make_due()
+            if type(timer) in (DeferredCall, Timer):
+                try:
+                    overdue = timer.is_overdue(self, now)
+                except AttributeError:
+                    # Whoever was making it has been interrupted.
+                    continue
+                if overdue:
+                    timer.make_due()
 
     def pass_on(self, error: BaseException) -> None:
         """Raise what came up in the loop greenlet in the main program.
