@@ -29,6 +29,7 @@ from ._bridge.wrappers import async_context as async_context
 from ._bridge.wrappers import async_iter as async_iter
 from ._bridge.wrappers import sync_context as sync_context
 from ._bridge.wrappers import sync_iter as sync_iter
+from ._patch import nested_loops as _nested_loops
 from ._std.errors import BlockingInLoopError as BlockingInLoopError
 from ._std.errors import SimultaneousUseError as SimultaneousUseError
 from ._std.public_names import claim as _claim
@@ -45,6 +46,8 @@ from .timeout import Timeout as Timeout
 from .timeout import is_timeout as is_timeout
 from .timeout import with_timeout as with_timeout
 from .timeout import wrap_is_timeout as wrap_is_timeout
+
+_nested_loops.let_green_code_run_loops()
 
 if TYPE_CHECKING:
     from ._alias import install_as_eventlet as install_as_eventlet

@@ -102,6 +102,14 @@ REPLACED: dict[str, Callable[..., Any]] = {
 }
 
 
+def let_runners_run_green() -> None:
+    """Have `asyncio.run` and `asyncio.Runner` see no running loop in green code."""
+    namespace: dict[str, Any] = vars(runners)
+    if not isinstance(namespace["events"], _View):
+        namespace["events"] = _View(events, _get_running_loop=_visible_loop)
+        namespace["signal"] = _View(signal, getsignal=_handler)
+
+
 def make_runs_green(replaced: Any) -> None:
     """Let green code run event loops.
 
@@ -109,16 +117,14 @@ def make_runs_green(replaced: Any) -> None:
         replaced: Where replacements are remembered, for modules that imported the
             functions before.
     """
-    namespace: dict[str, Any] = vars(runners)
-    if isinstance(namespace["events"], _View):
+    if tasks.all_tasks is all_tasks:
         return
     for module in (asyncio, events, tasks):
         present = {
             name: value for name, value in REPLACED.items() if name in vars(module)
         }
         replaced.update(vars(module), present)
-    namespace["events"] = _View(events, _get_running_loop=_visible_loop)
-    namespace["signal"] = _View(signal, getsignal=_handler)
+    let_runners_run_green()
     for name in ("asgiref.sync", "asgiref.local"):
         when_imported(name, _patch_asgiref)
     when_imported("uvloop", lambda uvloop: _patch_uvloop(uvloop, replaced))

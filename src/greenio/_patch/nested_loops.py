@@ -28,11 +28,14 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from .._bridge.nested_loop import in_green_code
 from .._greenthread.sleeping import sleep
 from .._kernel.current import own_hub
 from .._kernel.hub import Hub
 from .._kernel.outliving import has_left
 from .._std.originals import POLLIN, POLLOUT
+from .asyncio_run import let_runners_run_green
+from .import_hooks import when_imported
 from .select import Deadline, Nest
 
 # Where those are from that wait for what is in their map.
@@ -47,6 +50,37 @@ def run_loops_green(loop_class: Any) -> None:
         return
     for name in ("run_forever", "run_until_complete"):
         setattr(loop_class, name, _green(getattr(loop_class, name)))
+
+
+def let_green_code_run_loops() -> None:
+    """Let unpatched programs run event loops after their first green call.
+
+    The loop of a hub that greenio has made counts as running from then on, also while
+    the main program goes on; so asyncio would refuse to run another one.
+    """
+    let_runners_run_green()
+    run_loops_green(asyncio.BaseEventLoop)
+    when_imported("uvloop", _let_uvloop_run_green)
+
+
+def _let_uvloop_run_green(module: Any) -> None:
+    run_loops_green(module.Loop)
+    if sys.version_info < (3, 11):  # pragma: no cover - 3.10
+        return
+    run_on_uvloop = module.run
+
+    @wraps(run_on_uvloop)
+    def run(
+        main: Any, *, loop_factory: Any = module.new_event_loop, **options: Any
+    ) -> Any:
+        if not in_green_code():
+            return run_on_uvloop(main, loop_factory=loop_factory, **options)
+        # It looks for a running loop itself.
+        debug = options.get("debug")
+        with asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner:
+            return runner.run(main)
+
+    module.run = run
 
 
 def _green(run: Callable[..., Any]) -> Callable[..., Any]:
