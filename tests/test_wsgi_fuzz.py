@@ -109,7 +109,8 @@ def test_a_head_that_is_taken_means_the_same_to_h11(data):
         return
     environ, _ = found
     other = h11.Connection(h11.SERVER)
-    other.receive_data(data)
+    # It knows nothing of the empty line that RFC 9112 (2.2) allows.
+    other.receive_data(data.removeprefix(b"\r\n"))
     request = other.next_event()
     assert isinstance(request, h11.Request)
     assert request.method.decode() == environ["REQUEST_METHOD"]
