@@ -5,14 +5,20 @@ the middle of the selector's system call, which then goes on sleeping (PEP 475),
 what the handler queued would wait for the next timer or descriptor. The interpreter
 writes a byte to the wake-up descriptor for every signal; the loop only has to read it.
 uvloop does so by itself.
+
+There is one wake-up descriptor per process. `loop.add_signal_handler` sets the loop's own,
+which does as well, and `loop.remove_signal_handler` leaves none; so while we listen, that
+method sets ours again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import sys
 from socket import socket as _Socket  # noqa: TID251 - a type, nothing is opened
+from typing import Any
 
 from .._std.originals import in_main_thread, socketpair
 from .loops import is_uvloop
@@ -21,12 +27,13 @@ from .loops import is_uvloop
 class SignalWakeup:
     """The wake-up descriptor of one loop; does nothing outside the main thread."""
 
-    __slots__ = ("_loop", "_reader", "_writer")
+    __slots__ = ("_loop", "_reader", "_watching", "_writer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._reader: _Socket | None = None
         self._writer: _Socket | None = None
+        self._watching = False
 
     def arm(self) -> None:
         """Begin to listen, unless somebody else on this thread does already."""
@@ -36,6 +43,33 @@ class SignalWakeup:
             or is_uvloop(self._loop)
             or not in_main_thread()
         ):
+            return
+        self._watch_removals()
+        self._listen()
+
+    def _watch_removals(self) -> None:
+        loop: Any = self._loop
+        if self._watching or not hasattr(loop, "__dict__"):
+            return
+        remove = loop.remove_signal_handler
+
+        @functools.wraps(remove)
+        def remove_signal_handler(sig: int) -> bool:
+            removed: bool = remove(sig)
+            if self._watching and removed and not loop.is_closed():
+                self._listen()
+            return removed
+
+        loop.remove_signal_handler = remove_signal_handler
+        self._watching = True
+
+    def _listen(self) -> None:
+        if self._writer is not None:
+            current = signal.set_wakeup_fd(
+                self._writer.fileno(), warn_on_full_buffer=False
+            )
+            if current not in (-1, self._writer.fileno()):
+                signal.set_wakeup_fd(current)
             return
         reader, writer = socketpair()
         reader.setblocking(False)
@@ -58,6 +92,9 @@ class SignalWakeup:
 
     def disarm(self) -> None:
         """Stop listening and leave the wake-up descriptor as it was found."""
+        if self._watching:
+            self._watching = False
+            vars(self._loop).pop("remove_signal_handler", None)
         reader, writer = self._reader, self._writer
         if reader is None or writer is None:
             return
