@@ -65,7 +65,7 @@ def sleep(seconds: float = 0) -> None:
 
 def _yield_alone(hub: Hub, current: greenlet) -> None:
     """Wait for a turn of the loop, past the run queue: nobody else is ready."""
-    hub.lone = True
+    hub.lone = current
     try:
         hub.loop_call_soon(current.switch, context=hub.context)
         hub.loop_switch()

@@ -38,7 +38,6 @@ from .timers import Timer
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
 may_move: Callable[[Hub], bool] | None = None
-move: Callable[[Hub], None] | None = None
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -264,8 +263,6 @@ class Hub(RunQueue):
             self.resume_interrupted()
             moves = may_move is not None and may_move(self)
             await self._end_green_threads(sparing=moves)
-            if moves and move is not None:
-                move(self)
 
     async def _end_green_threads(self, sparing: bool = False) -> None:
         self._clear_extension()

@@ -8,9 +8,10 @@ waits for threads that are not daemons.
 A hub moves with what its green threads wait for: timers, descriptors, and their places in
 the run queue. What they await on the old loop was that loop's, and is cancelled with it.
 
-It moves while its old loop is in its last turns. What is still due there happens there, in
-the old loop greenlet; the first drain on the new loop takes the green threads along. So
-the new loop must not run before the old one has ended: see `has_left`.
+It moves when its old loop is closed (see `loop_closes`), not when the tasks there are
+cancelled: what a runner does after that, such as waiting for the loop's executor, may need
+the very threads that outlive the loop. The first drain on the new loop takes the green
+threads along.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
-import weakref
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
+
+from greenlet import greenlet
 
 from .._std.originals import in_main_thread
 from . import current as _current
@@ -28,14 +31,18 @@ from . import hub as _hub
 from .entries import DeferredCall
 from .hub import Hub
 from .run_queue import RunQueue
+from .shutdown import outlives_its_loop
 from .signals import SignalWakeup
 
-_left: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
-
-def has_left(loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Whether a loop is one that its hub has left, and that is about to end."""
-    return loop is not None and loop in _left
+def loop_closes(loop: asyncio.AbstractEventLoop) -> None:
+    """Take those elsewhere who outlive a loop; called before it is closed."""
+    hub = _current.attached_hubs.get(loop)
+    if hub is None or loop.is_running() or not _may_move(hub):
+        return
+    threads = hub.green_threads()
+    if any(outlives_its_loop(thread) for thread in threads):
+        _move(hub)
 
 
 def outlive_loop(thread: Any) -> None:
@@ -50,24 +57,23 @@ def _may_move(hub: Hub) -> bool:
 
 def _move(hub: Hub) -> None:
     """Attach a hub to the loop of this thread's own hub."""
-    threads = hub.green_threads()
-    if not threads:
-        return
     old = hub.loop
     own = _current.get_own_hub()
     _current.attached_hubs.pop(old, None)
-    _left.add(old)
     timers = _take_timers(hub, old)
     hub.moved = True
     queues: list[RunQueue] = [hub] if hub.twin is None else [hub, hub.twin]
     for queue in queues:
         queue.move_to_loop(own.loop)
+        if isinstance(queue.lone, greenlet):
+            # Its yield was the old loop's.
+            queue.ready.append(queue.lone)
         # Before anything else that calls back from there.
         queue.schedule_drain()
     hub.thread_id = own.thread_id
     hub._signals = SignalWakeup(own.loop)
     hub.descriptors.move_to_loop(own.loop)
-    for seconds, timer in timers:
+    for seconds, timer in sorted(timers, key=itemgetter(0)):
         timer(hub, seconds)
     hub.supervise()
 
@@ -121,4 +127,3 @@ class _Moved:
 
 
 _hub.may_move = _may_move
-_hub.move = _move

@@ -84,8 +84,9 @@ class RunQueue:
         # How many more may join the batch that is being drained.
         self.handoffs = 0
         # No yield past the run queue now: somebody does that already, or was handed
-        # something, and past it they could not hand on in one drain; see `sleep`.
-        self.lone = False
+        # something, and past it they could not hand on in one drain; who does it, where it
+        # is known: see `sleep`.
+        self.lone: Any = False
         # How many there were.
         self.drains = 0
         self.defers = is_uvloop(loop)

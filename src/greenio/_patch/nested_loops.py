@@ -32,7 +32,7 @@ from .._bridge.nested_loop import in_green_code
 from .._greenthread.sleeping import sleep
 from .._kernel.current import own_hub
 from .._kernel.hub import Hub
-from .._kernel.outliving import has_left
+from .._kernel.outliving import loop_closes
 from .._std.originals import POLLIN, POLLOUT
 from .asyncio_run import let_runners_run_green
 from .import_hooks import when_imported
@@ -50,6 +50,16 @@ def run_loops_green(loop_class: Any) -> None:
         return
     for name in ("run_forever", "run_until_complete"):
         setattr(loop_class, name, _green(getattr(loop_class, name)))
+    loop_class.close = _closing(loop_class.close)
+
+
+def _closing(close: Callable[[Any], None]) -> Callable[[Any], None]:
+    @wraps(close)
+    def closing(self: Any) -> None:
+        loop_closes(self)
+        close(self)
+
+    return closing
 
 
 def let_green_code_run_loops() -> None:
@@ -131,7 +141,7 @@ def _hub_to_serve(loop: asyncio.AbstractEventLoop | None) -> Hub | None:
         hub = own_hub()
         if hub is None or hub.main is not current or _get_running_loop() is not None:
             return None
-    return None if hub.closed or hub.loop is loop or has_left(loop) else hub
+    return None if hub.closed or hub.loop is loop else hub
 
 
 class _Nested:
