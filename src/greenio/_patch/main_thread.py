@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from . import threads as _threads
-from .locks import ThreadLock
 from .original_modules import finish_original_threads
 
 
@@ -30,7 +29,7 @@ def adopt_main_thread(namespace: dict[str, Any]) -> Callable[[], None]:
         setattr(main, name, _threads._make_thread_handle(main.ident))
     elif main._tstate_lock is not None:
         namespace["_shutdown_locks"].discard(main._tstate_lock)
-        main._tstate_lock = lock = ThreadLock()
+        main._tstate_lock = lock = _threads.Sentinel()
         lock.acquire()
     return put_back
 
@@ -69,9 +68,10 @@ def _end(main: Any) -> None:
         return
     lock = main._tstate_lock
     if lock is not None:
-        # Its release hands it to the first who waits, and `_stop` wants it free.
         main._is_stopped, main._tstate_lock = True, None
-        if lock.locked():
+        if isinstance(lock, _threads.Sentinel):
+            lock.end()
+        elif lock.locked():
             lock.release()
 
 

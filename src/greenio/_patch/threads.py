@@ -23,6 +23,7 @@ from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hu
 from .._kernel.entries import Throw
 from .._kernel.hub import Hub
 from .._kernel.outliving import outlive_loop
+from .._kernel.waiters import mutex
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
 from .._std.originals import get_ident as _native_ident
@@ -72,12 +73,16 @@ class Sentinel(ThreadLock):
     `threading` has a thread make its own when it begins. Ours is made by whoever starts
     the thread, so that `start` need not wait; the thread's own first `acquire` then
     finds it held already.
+
+    When the thread has ended, everybody has it who asks: whoever joins the thread takes
+    it, releases it, and expects it to be free then, also when others join besides.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._owner: greenlet | None = None
         self._held_for_owner = False
+        self._over = False
         # Of the same thread, and of another `threading` module.
         self._other: Sentinel | None = None
 
@@ -86,7 +91,19 @@ class Sentinel(ThreadLock):
         if self._held_for_owner and getcurrent() is self._owner:
             self._held_for_owner = False
             return True
-        return super().acquire(blocking, timeout)
+        return self._over or super().acquire(blocking, timeout)
+
+    def release(self) -> None:  # type: ignore[override]
+        """Release the lock; its end is the thread's, so it is `end` that does it."""
+
+    def locked(self) -> bool:
+        """Whether `join` has taken the lock and not released it: never.
+
+        `threading` asks that when `join` is interrupted, and takes the thread for ended
+        if so: that is right for Ctrl-C just after the lock was taken, and wrong for a
+        kill or a time limit while the thread runs.
+        """
+        return False
 
     def begin(self, owner: greenlet) -> None:
         """Say whose it is; that one's next `acquire` finds it held already."""
@@ -96,8 +113,10 @@ class Sentinel(ThreadLock):
     def end(self) -> None:
         """The thread has ended."""
         self._owner = None
-        if self.locked():
-            self.release()
+        with mutex:
+            self._over = True
+            self.counter = 1
+            self._waiters.wake_all(None)
         if self._other is not None:
             self._other.end()
 
