@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import greenio
+from _fresh import run
 from _sockets import PLACES, run_in
 from _support import until
 from _websockets import HANDSHAKE, Peer, closing, encoded
@@ -154,3 +155,42 @@ def test_many_connections(hub_name, way):
         threads = [greenio.spawn(talk, number) for number in range(30)]
         for thread in threads:
             assert thread.wait() == [(CLOSE, b"\x03\xe8")]
+
+
+def test_in_a_patched_program(loop):
+    """Beside patched client code in a thread, and the client of websockets."""
+    pytest.importorskip("websockets.sync.client")
+    run(
+        """
+        import greenio; greenio.monkey_patch()
+        import io, threading
+        from greenio import wsgi
+        from greenio.websocket import WebSocketWSGI
+        from websockets.sync.client import connect
+
+        @WebSocketWSGI
+        def echo(ws):
+            for message in ws:
+                ws.send(message)
+
+        listener = greenio.listen(("127.0.0.1", 0))
+        server = greenio.spawn(wsgi.server, listener, echo, log=io.StringIO())
+        done = []
+
+        def talk():
+            with connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/") as ws:
+                for number in range(10):
+                    ws.send(str(number) * 1000)
+                    assert ws.recv(timeout=20) == str(number) * 1000
+            done.append(ws.protocol.close_code)
+
+        threads = [threading.Thread(target=talk) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert done == [1000] * 5, done
+        server.kill()
+        """,
+        hub=loop,
+    )
