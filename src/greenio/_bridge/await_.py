@@ -260,7 +260,7 @@ class InlineThread(GreenThread):
         # How many cancellations of the Task have been raised by now.
         self._cancellations = 0
         # The last cancellation of the caller's that is to be raised in the function.
-        self._owed: _Cancellation | None = None
+        self._owed: Cancellation | None = None
 
     def throw(self, *args: Any) -> Any:
         """Raise an exception where the function waits, if it has not ended."""
@@ -408,7 +408,7 @@ class InlineThread(GreenThread):
         owed = self._owed
         # As in a Task, one that has not been seen stands for the next one, too.
         if owed is None or owed.seen:
-            self._owed = owed = _Cancellation(self, error)
+            self._owed = owed = Cancellation(self, error)
             self._hub.wake(owed)
 
     def _part_with(self, error: asyncio.CancelledError) -> None:
@@ -437,7 +437,7 @@ def _cancellations_of(task: Any) -> int:
     return task.cancelling() if _TASKS_COUNT else 0
 
 
-class _Cancellation:
+class Cancellation:
     """A run-queue entry that raises a caller's cancellation in what he waits for.
 
     It is false, so only the loop greenlet runs it.
@@ -445,7 +445,7 @@ class _Cancellation:
 
     __slots__ = ("_args", "_thread", "seen")
 
-    def __init__(self, thread: GreenThread, error: asyncio.CancelledError) -> None:
+    def __init__(self, thread: greenlet, error: asyncio.CancelledError) -> None:
         self._thread = thread
         self._args = error.args
         # Whether the function has got it.
@@ -456,7 +456,7 @@ class _Cancellation:
 
     def switch(self) -> None:
         thread = self._thread
-        if thread._state is PENDING and thread:
+        if thread and not thread.dead:
             self.seen = True
             deliver(thread, [self.error()])
 
@@ -576,7 +576,7 @@ def start_here(
 
 async def _wait_or_cancel(thread: GreenThread) -> None:
     """Wait until a green thread ends, and cancel it if this wait is cancelled."""
-    owed: _Cancellation | None = None
+    owed: Cancellation | None = None
     while not thread.dead:
         try:
             await thread.wait_end_async()
@@ -589,7 +589,7 @@ async def _wait_or_cancel(thread: GreenThread) -> None:
                 kill(thread, error)
                 raise
             if owed is None or owed.seen:
-                owed = _Cancellation(thread, error)
+                owed = Cancellation(thread, error)
                 thread._hub.wake(owed)
     if owed is not None and not owed.seen:
         unseen = owed.error()

@@ -56,7 +56,7 @@ def await_green_thread(thread: GreenThread) -> Any:
         hub = hub_to_park_in("await_()") or get_hub()
     except BlockingInLoopError:
         raise BlockingInLoopError("await_()") from None
-    future, after = _task(thread.wait_async(), hub.loop)
+    future, after = task_of(thread.wait_async(), hub.loop)
     try:
         if _wait(future, after, hub).cancelled():
             return thread.outcome()
@@ -128,7 +128,7 @@ def _future_of(
         if asyncio.isfuture(awaitable):
             return awaitable, None
         awaitable = _await(awaitable)
-    return _task(awaitable, hub.loop)
+    return task_of(awaitable, hub.loop)
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
@@ -137,7 +137,7 @@ async def _await(awaitable: Awaitable[T]) -> T:
 
 if sys.version_info >= (3, 11):
 
-    def _task(
+    def task_of(
         coroutine: Any, loop: asyncio.AbstractEventLoop
     ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
         context = getcurrent().gr_context
@@ -162,7 +162,7 @@ else:  # pragma: no cover - 3.10
             self.cancellations += 1
             return super().cancel(msg)
 
-    def _task(
+    def task_of(
         coroutine: Any, loop: asyncio.AbstractEventLoop
     ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
         carried, carry_back = _in_copy(coroutine)

@@ -22,8 +22,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from greenlet import getcurrent
+
 from .._greenthread.arguments import check_callable
-from .await_ import await_, run_green
+from .await_ import InlineThread, await_, run_green
+from .portal import Portal
+from .scope import Scope
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -175,15 +179,23 @@ class async_context(AbstractAsyncContextManager[T], Generic[T]):  # noqa: N801
 class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
     """Use an asynchronous context manager with ``with``, in a green thread or portal.
 
+    One Task enters and leaves it, so `asyncio.timeout`, `asyncio.TaskGroup` and anyio's
+    scopes work: they end the block with CancelledError where it waits.
+
     Args:
         manager: The asynchronous context manager.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
         self._manager = manager
+        self._scope: Scope | None = None
 
     def __enter__(self) -> T:
-        return await_(self._manager.__aenter__())
+        kind = type(getcurrent())
+        if kind is Portal or kind is InlineThread:
+            return await_(self._manager.__aenter__())
+        self._scope = scope = Scope(self._manager)
+        return scope.enter()  # type: ignore[no-any-return]
 
     def __exit__(
         self,
@@ -191,4 +203,10 @@ class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            try:
+                return scope.leave(value)  # type: ignore[no-any-return]
+            finally:
+                del value
         return await_(self._manager.__aexit__(kind, value, traceback))

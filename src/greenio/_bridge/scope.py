@@ -1,0 +1,94 @@
+"""Asynchronous context managers around green code: one Task enters and leaves each.
+
+`asyncio.timeout`, `asyncio.TaskGroup` and anyio's scopes belong to the Task that enters
+them: that one they cancel, and that one has to leave them. A portal and an inline thread
+have such a Task, who awaits for them. Any other green thread gets one here, which enters,
+waits while the block runs in the green thread, and leaves. A cancellation that the Task
+gets meanwhile is raised in the green thread, as in the body of an ``async with``, and
+comes back to the manager with the end of the block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from greenlet import getcurrent
+
+from .._kernel.current import get_hub, hub_to_park_in
+from .await_ import Cancellation, await_
+from .await_in_task import task_of
+
+
+class Scope:
+    """A Task that enters a manager, and leaves it when the green thread does."""
+
+    __slots__ = ("_entered", "_error", "_left", "_manager", "_task", "_wakes")
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._left = False
+        self._error: BaseException | None = None
+
+    def enter(self) -> Any:
+        """Enter the manager; called by the green thread."""
+        hub = hub_to_park_in("sync_context()") or get_hub()
+        loop = hub.loop
+        self._entered = entered = loop.create_future()
+        self._wakes = loop.create_future()
+        self._task, _ = task_of(self._run(getcurrent(), hub, entered), loop)
+        try:
+            return await_(entered)
+        except BaseException:
+            if not self._task.done():
+                self._task.cancel()
+            raise
+
+    def leave(self, error: BaseException | None) -> Any:
+        """Leave the manager with what ended the block; called by the green thread."""
+        self._error = error
+        self._left = True
+        if not self._wakes.done():
+            self._wakes.set_result(None)
+        try:
+            return await_(self._task)
+        finally:
+            self._error = None
+            del error
+
+    async def _run(self, thread: Any, hub: Any, entered: asyncio.Future[Any]) -> Any:
+        manager = self._manager
+        try:
+            value = await manager.__aenter__()
+        except BaseException as exc:
+            if entered.done():
+                raise
+            entered.set_exception(exc)
+            return None
+        late: BaseException | None = None
+        owed: Cancellation | None = None
+        if entered.done():
+            # The green thread was ended meanwhile.
+            return await manager.__aexit__(None, None, None)
+        entered.set_result(value)
+        del entered, value
+        while not self._left:
+            try:
+                await self._wakes
+            except asyncio.CancelledError as exc:
+                if self._left:
+                    late = exc
+                    break
+                self._wakes = hub.loop.create_future()
+                if owed is None or owed.seen:
+                    owed = Cancellation(thread, exc)
+                    hub.wake(owed)
+        error = self._error
+        if error is None:
+            error = owed.error() if owed is not None and not owed.seen else late
+        if error is None:
+            return await manager.__aexit__(None, None, None)
+        try:
+            return await manager.__aexit__(type(error), error, error.__traceback__)
+        finally:
+            del error, late

@@ -1,0 +1,193 @@
+"""`sync_context` of what belongs to a Task: it is entered and left by one and the same."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+import greenio
+from greenio import ensure_portal, run_green, sleep, spawn, sync_context
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+since_311 = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="asyncio has no such scopes yet"
+)
+
+
+class Failed(Exception):
+    pass
+
+
+class Noted:
+    """A manager that notes which Task enters and leaves it, and with what."""
+
+    def __init__(self, suppresses=False):
+        self.tasks = []
+        self.error = None
+        self._suppresses = suppresses
+
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        self.tasks.append(asyncio.current_task())
+        return "entered"
+
+    async def __aexit__(self, kind, error, traceback):
+        await asyncio.sleep(0)
+        self.tasks.append(asyncio.current_task())
+        self.error = error
+        return self._suppresses
+
+
+async def in_green_thread(func):
+    return await spawn(func)
+
+
+async def in_portal(func):
+    await ensure_portal()
+    return func()
+
+
+@pytest.fixture(
+    params=[in_green_thread, run_green, in_portal],
+    ids=["green thread", "run_green", "portal"],
+)
+def green(run_async, request):
+    """Run a function in green code of each kind."""
+    return lambda func: run_async(lambda: request.param(func))
+
+
+def test_one_task_enters_and_leaves(green):
+    def blocking():
+        manager = Noted()
+        with sync_context(manager) as value:
+            assert value == "entered"
+            sleep(0)
+        first, second = manager.tasks
+        assert first is second
+        assert manager.error is None
+
+    green(blocking)
+
+
+def test_it_is_told_what_ended_the_block(green):
+    def blocking():
+        manager = Noted()
+        with pytest.raises(Failed) as caught, sync_context(manager):
+            raise Failed
+        assert manager.error is caught.value
+        with sync_context(Noted(suppresses=True)):
+            raise Failed
+        return "went on"
+
+    assert green(blocking) == "went on"
+
+
+def test_it_may_be_used_again(green):
+    def blocking():
+        context = sync_context(Noted())
+        for _ in range(2):
+            with context:
+                sleep(0)
+
+    green(blocking)
+
+
+def test_what_entering_raises_is_raised(green):
+    class Refuses(Noted):
+        async def __aenter__(self):
+            raise Failed
+
+    def blocking():
+        with pytest.raises(Failed), sync_context(Refuses()):
+            pytest.fail("it was entered")
+
+    green(blocking)
+
+
+@since_311
+def test_a_timeout_of_asyncios_ends_the_block(green):
+    def blocking():
+        with pytest.raises(TimeoutError), sync_context(asyncio.timeout(0.001)):
+            sleep(1000)
+        with sync_context(asyncio.timeout(1000)):
+            sleep(0)
+        return "went on"
+
+    assert green(blocking) == "went on"
+
+
+@since_311
+def test_a_failing_task_of_a_group_ends_the_block(green):
+    async def fails():
+        raise Failed
+
+    def blocking():
+        with pytest.raises(ExceptionGroup) as caught:
+            with sync_context(asyncio.TaskGroup()) as group:
+                group.create_task(fails())
+                sleep(1000)
+        assert [type(error) for error in caught.value.exceptions] == [Failed]
+        return "went on"
+
+    assert green(blocking) == "went on"
+
+
+@since_311
+def test_a_group_waits_for_its_tasks(green):
+    done = []
+
+    async def works():
+        await asyncio.sleep(0)
+        done.append(1)
+
+    def blocking():
+        with sync_context(asyncio.TaskGroup()) as group:
+            group.create_task(works())
+        assert done == [1]
+
+    green(blocking)
+
+
+def test_killed_in_the_block_and_before(run_async):
+    async def main():
+        class Slow(Noted):
+            async def __aenter__(self):
+                await asyncio.sleep(1000 if self.tasks is None else 0)
+                return await super().__aenter__()
+
+        def blocking(manager):
+            with sync_context(manager):
+                sleep(1000)
+
+        inside, before = Slow(), Slow()
+        before.tasks = None
+        threads = [spawn(blocking, manager) for manager in (inside, before)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for thread in threads:
+            thread.kill()
+            with pytest.raises(asyncio.CancelledError):
+                await thread
+        assert isinstance(inside.error, greenio.greenlet.GreenletExit)
+
+    run_async(main)
+
+
+def test_scopes_of_anyios(green):
+    anyio = pytest.importorskip("anyio")
+
+    async def fails():
+        raise Failed
+
+    def blocking():
+        with pytest.raises(BaseException, match="") as caught:
+            with sync_context(anyio.create_task_group()) as group:
+                group.start_soon(fails)
+                sleep(1000)
+        assert not isinstance(caught.value, asyncio.CancelledError)
+
+    green(blocking)
