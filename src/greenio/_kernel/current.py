@@ -27,6 +27,7 @@ from .._std.originals import current_task, in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
 from .loops import HubSpec, LoopFactory, loop_factory
+from .mutex import in_section
 
 
 class _ThreadState(thread_local):
@@ -230,12 +231,21 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
         return owned
     hub = attached_hubs.get(loop)
     if hub is None:
-        for known in [known for known in attached_hubs if known.is_closed()]:
-            attached_hubs.pop(known).closed = True
+        _forget_closed_loops()
         hub = attached_hubs[loop] = Hub(loop, owned=False)
         # The first drain finds out which greenlet runs the loop.
         hub.schedule_drain()
     return hub
+
+
+def _forget_closed_loops() -> None:
+    for loop in [known for known in attached_hubs if known.is_closed()]:
+        hub = attached_hubs[loop]
+        hub.closed = True
+        # Not in the middle of a primitive: `finally` blocks of the user's run now.
+        if not in_section():
+            attached_hubs.pop(loop, None)
+            hub.end_after_close()
 
 
 def own_hub() -> Hub | None:
@@ -248,6 +258,7 @@ def get_own_hub() -> Hub:
     """Return this thread's own hub, made if need be."""
     hub = _state.owned
     if hub is None or hub.closed or hub.loop.is_closed():
+        _forget_closed_loops()
         factory = _state.factory or loop_factory()
         loop = factory()
         if not isinstance(loop, asyncio.AbstractEventLoop):

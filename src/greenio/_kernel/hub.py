@@ -31,13 +31,16 @@ from .._std.originals import all_tasks, current_task, get_ident
 from .descriptors import DescriptorTable, Listener
 from .entries import DeferredCall, Throw, throw_into
 from .run_queue import RunQueue
-from .shutdown import end_green_threads, shutdown_timeout
+from .shutdown import end_green_threads, outlives_its_loop, shutdown_timeout
 from .signals import SignalWakeup
 from .timers import Timer
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
 may_move: Callable[[Hub], bool] | None = None
+
+# How many waits of clean-up blocks are cut short on a loop that is closed.
+_CUTS = 100
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -64,6 +67,8 @@ class Hub(RunQueue):
         # The run queue for green threads that do not see the loop, if there are any.
         self.twin: Hub | None = None
         self.owned = owned
+        # Whether its green threads have been ended.
+        self._ended = False
         self.closed = False
         # Whether it served another loop first; see `outliving`.
         self.moved = False
@@ -260,6 +265,7 @@ class Hub(RunQueue):
         finally:
             self._supervisor = None
             self._signals.disarm()
+            self._ended = True
             self.resume_interrupted()
             moves = may_move is not None and may_move(self)
             await self._end_green_threads(sparing=moves)
@@ -267,6 +273,31 @@ class Hub(RunQueue):
     async def _end_green_threads(self, sparing: bool = False) -> None:
         self._clear_extension()
         await end_green_threads(self, sparing)
+
+    def end_after_close(self) -> None:
+        """End those who were left when the loop was closed without having them ended.
+
+        They are thrown out of their waits from here, and what their ``finally`` blocks
+        wait for will not come: that is cut short in the same way.
+        """
+        if self._ended or self.thread_id != get_ident():
+            return
+        self._ended = True
+        self._clear_extension()
+        current = getcurrent()
+        # Where they come back to when they wait or end.
+        self._set_loop_greenlet(current)
+        for thread in self.green_threads():
+            if thread is current or outlives_its_loop(thread):
+                continue
+            if not thread:
+                thread._kill_unstarted(())  # type: ignore[attr-defined]
+                continue
+            thread.parent = current
+            for _ in range(_CUTS):
+                if not thread:
+                    break
+                throw_into(thread, ())
 
     async def _end_loop(self) -> None:
         await self._end_green_threads()
