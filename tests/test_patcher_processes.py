@@ -162,7 +162,7 @@ def test_coroutines_start_processes_and_ask_managers(hub_name, tmp_path, method)
                 print(manager.dict(one=1).get("one"))
             try:
                 time.sleep(0.001)
-            except greenio.BlockingInLoopError:
+            except greenio.BlockingInLoopWarning:
                 print("coroutines block no more than that")
         """,
         "asyncio.run(main(multiprocessing.get_context(sys.argv[1])))",

@@ -31,6 +31,7 @@ from ._bridge.wrappers import sync_context as sync_context
 from ._bridge.wrappers import sync_iter as sync_iter
 from ._patch import nested_loops as _nested_loops
 from ._std.errors import BlockingInLoopError as BlockingInLoopError
+from ._std.errors import BlockingInLoopWarning as BlockingInLoopWarning
 from ._std.errors import SimultaneousUseError as SimultaneousUseError
 from ._std.public_names import claim as _claim
 from ._version import __version__ as __version__
@@ -124,6 +125,7 @@ _MODULES = frozenset(
 
 __all__ = [
     "BlockingInLoopError",
+    "BlockingInLoopWarning",
     "BoundedSemaphore",
     "CappedSemaphore",
     "Event",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._kernel.holding_up import blocking_in_loop as blocking_in_loop
 from ._patch.imports import SysModulesSaver as SysModulesSaver
 from ._patch.imports import import_patched as import_patched
 from ._patch.imports import inject as inject
@@ -17,6 +18,7 @@ from ._std.public_names import claim
 __all__ = [
     "SysModulesSaver",
     "already_patched",
+    "blocking_in_loop",
     "import_patched",
     "inject",
     "is_monkey_patched",

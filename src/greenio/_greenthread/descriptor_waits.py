@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from .._kernel.current import hub_to_park_in, is_held_up
 from .._kernel.descriptors import READ, WRITE, Listener
 from .._kernel.descriptors import block_natively as block_natively
+from .._kernel.holding_up import may_hold_up, note_held_up
 from .._kernel.hub import Hub, all_hubs
 from .._kernel.waiters import mutex
 from .._std.errors import BlockingInLoopError, IOClosed
@@ -79,10 +80,14 @@ def wait_descriptor(fd: int, event: str, timeout: float | None, what: str) -> bo
     except BlockingInLoopError:
         if block_natively(fd, event, 0):
             return True
-        raise
-    if hub is None:
-        return block_natively(fd, event, timeout)
-    return hub.descriptors.wait_once(fd, event, timeout, hub.park)
+        if not may_hold_up():
+            raise
+    else:
+        if hub is None:
+            return block_natively(fd, event, timeout)
+        return hub.descriptors.wait_once(fd, event, timeout, hub.park)
+    note_held_up(what)
+    return block_natively(fd, event, timeout)
 
 
 def trampoline(

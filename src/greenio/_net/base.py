@@ -27,8 +27,9 @@ from .._greenthread.descriptor_waits import (
     notify_close,
     notify_opened,
 )
-from .._kernel.current import existing_hub, hub_to_park_in, is_held_up
+from .._kernel.current import existing_hub
 from .._kernel.descriptors import READ, WRITE, Listener
+from .._kernel.holding_up import hub_to_wait_in
 from .._kernel.hub import Hub, all_hubs
 from .._std.errors import IOClosed
 from .._std.originals import (
@@ -179,7 +180,7 @@ class SocketBase(socket_class):
             hub: Hub = getcurrent()._hub  # type: ignore[attr-defined]
         except AttributeError:
             what = f"waiting to {event} on a socket"
-            here = None if is_held_up() else hub_to_park_in(what)
+            here = hub_to_wait_in(what)
             if here is None:
                 self._block(event, timeout)
                 return
@@ -201,8 +202,8 @@ class SocketBase(socket_class):
             timeout = limits[event]
         if not block_natively(self._open_fd(), event, timeout):
             if limits is not None:
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            raise TimeoutError("timed out")
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+            raise TimeoutError("timed out") from None
 
     def _listener_on(self, hub: Hub, known: Listener | None, event: str) -> Listener:
         """Return a hub's listener for the socket, registered if nobody waits there."""

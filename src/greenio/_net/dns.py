@@ -19,7 +19,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from .._bridge.await_ import await_
-from .._kernel.current import hub_to_park_in
+from .._kernel.holding_up import hub_to_wait_in
 from .._std.errors import BlockingInLoopError
 from .._std.originals import getaddrinfo as _getaddrinfo
 from .._std.originals import gethostbyaddr as _gethostbyaddr
@@ -50,7 +50,7 @@ _raw_family = raw_socket.family.__get__
 
 def _in_executor(what: str, func: Callable[..., Any], *args: Any) -> Any:
     """Make a blocking library call in one of the loop's threads."""
-    hub = hub_to_park_in(what)
+    hub = hub_to_wait_in(what)
     if hub is None:
         return func(*args)
     return await_(hub.loop.run_in_executor(None, func, *args))
@@ -79,7 +79,7 @@ def getaddrinfo(
     except _types.gaierror as exc:
         if flags & _AI_NUMERICHOST or exc.errno not in _NOT_NUMERIC:
             raise
-    hub = hub_to_park_in("getaddrinfo()")
+    hub = hub_to_wait_in("getaddrinfo()")
     if hub is None:
         return _getaddrinfo(host, port, family, type, proto, flags)
     loop = hub.loop

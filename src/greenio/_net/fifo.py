@@ -12,6 +12,8 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from .._kernel.current import cannot_wait
+from .._kernel.holding_up import may_hold_up, note_held_up
 from .._kernel.waiters import GreenWaiter, mutex, new_waiter
 from .._std.originals import os_close, os_open, start_new_thread
 
@@ -40,7 +42,11 @@ def open_descriptor(
         return os_open(path, flags, mode, dir_fd=dir_fd)
 
     if not flags & (os.O_RDWR | _O_NONBLOCK) and is_fifo(path, dir_fd):
-        waiter = new_waiter("opening a named pipe")
+        what = "opening a named pipe"
+        if cannot_wait() and may_hold_up():
+            note_held_up(what)
+            return opened()
+        waiter = new_waiter(what)
         if isinstance(waiter, GreenWaiter):
             return _Opening(waiter, opened).wait(path, dir_fd)
     return opened()

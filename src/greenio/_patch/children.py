@@ -8,7 +8,9 @@ import os
 from .._greenthread.descriptor_waits import wait_descriptor
 from .._greenthread.sleeping import sleep
 from .._kernel.descriptors import READ
-from .._std.originals import os_close, os_pidfd_open, os_wait, os_waitpid
+from .._kernel.holding_up import may_hold_up, note_held_up
+from .._std.errors import BlockingInLoopError
+from .._std.originals import os_close, os_pidfd_open, os_wait, os_waitpid, time_sleep
 
 
 def waitpid(pid: int, options: int, /) -> tuple[int, int]:
@@ -65,11 +67,22 @@ def _poll_children(pid: int, options: int) -> tuple[int, int]:
     # Nothing becomes ready when any child changes its state.
     pause = 0.001
     while True:
-        sleep(pause)
+        _pause(pause)
         result = os_waitpid(pid, options | os.WNOHANG)
         if result[0]:
             return result
         pause = min(pause * 2, 0.05)
+
+
+def _pause(seconds: float) -> None:
+    try:
+        sleep(seconds)
+        return
+    except BlockingInLoopError:
+        if not may_hold_up():
+            raise
+    note_held_up("os.waitpid()")
+    time_sleep(seconds)
 
 
 def wait() -> tuple[int, int]:

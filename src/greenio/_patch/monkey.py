@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlet import GreenletExit
 
+from .._kernel.holding_up import note_patched
 from .._net.ssl import make_contexts_follow
 from .._std import originals as _originals
 from .._std.originals import RLock
@@ -69,6 +70,7 @@ def monkey_patch(**on: bool | None) -> None:
         isolate_asyncio()
         make_runs_green(replaced)
         make_import_locks_green()
+        note_patched()
         plans = {keyword: plans_of(keyword) for keyword in new}
         _apply(plans)
         already_patched.update(dict.fromkeys(new, True))

@@ -8,8 +8,10 @@
     │   └── AlreadySentError        an event was sent twice without a reset
     ├── HubError                    a hub could not be chosen, made or used
     │   └── HubClosedError          the loop behind a green thread is gone
-    └── OSError
-        └── IOClosed                the descriptor was closed while waiting on it
+    ├── OSError
+    │   └── IOClosed                the descriptor was closed while waiting on it
+    └── RuntimeWarning
+        └── BlockingInLoopWarning   you blocked there for a moment, in a patched program
 
 `Timeout` (a BaseException) lives in `greenio.timeout`, `greenlet.GreenletExit` is
 what a killed green thread sees. Each class bears the name of the module that users import
@@ -49,6 +51,10 @@ class BlockingInLoopError(_Explained, RuntimeError):
             "`await greenio.run_green(func, ...)`, or use the `*_async` form of the "
             "method; from a callback, start it with `greenio.spawn(func, ...)`."
         )
+
+
+class BlockingInLoopWarning(RuntimeWarning):
+    """A coroutine of a patched program holds up the loop; see `greenio.patcher`."""
 
 
 class SimultaneousUseError(RuntimeError):

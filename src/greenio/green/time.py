@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING
 
 from .._greenthread.sleeping import sleep as _sleep
+from .._kernel.holding_up import may_hold_up as _may_hold_up
+from .._kernel.holding_up import note_held_up as _note_held_up
 from .._patch.modules import complete as _complete
 from .._patch.modules import standard as _standard
 from .._patch.signals import pthread_getcpuclockid as _pthread_getcpuclockid
+from .._std.errors import BlockingInLoopError as _BlockingInLoopError
+from .._std.originals import time_sleep as _time_sleep
 
 if TYPE_CHECKING:
     from time import *
@@ -20,7 +24,14 @@ def sleep(seconds: float, /) -> None:
     """
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    _sleep(seconds)
+    try:
+        _sleep(seconds)
+        return
+    except _BlockingInLoopError:
+        if not _may_hold_up():
+            raise
+    _note_held_up("time.sleep()")
+    _time_sleep(seconds)
 
 
 if hasattr(_standard("time"), "pthread_getcpuclockid"):
