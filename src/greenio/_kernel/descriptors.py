@@ -43,25 +43,13 @@ from weakref import ref
 from greenlet import getcurrent, greenlet
 
 from .._std.errors import HubClosedError, IOClosed, SimultaneousUseError
-from .._std.originals import (
-    POLLIN,
-    POLLNVAL,
-    POLLOUT,
-    monotonic,
-    os_get_blocking,
-    os_set_blocking,
-    poll,
-    select_select,
-)
+from .._std.originals import monotonic, os_get_blocking, os_set_blocking
+from .blocking import READ as READ
+from .blocking import WRITE as WRITE
+from .blocking import block_natively as block_natively
 from .entries import DeferredCall, Scheduler
 from .loops import is_uvloop
 from .two_waiters import simultaneous_use, stack_of
-
-READ = "read"
-WRITE = "write"
-
-# poll() takes milliseconds as a C int.
-_LONGEST_POLL = 2**31 - 1
 
 # Set by `greenio.debug.hub_prevent_multiple_readers`.
 prevent_multiple_waiters = True
@@ -71,30 +59,6 @@ def set_prevent_multiple_waiters(state: bool) -> None:
     """Choose whether a second waiter on one (descriptor, direction) is an error."""
     global prevent_multiple_waiters  # noqa: PLW0603 - a process-wide debug switch
     prevent_multiple_waiters = state
-
-
-def block_natively(fd: int, event: str, timeout: float | None) -> bool:
-    """Block this OS thread until a descriptor is ready.
-
-    Returns:
-        False if the time was up first.
-
-    Raises:
-        IOClosed: The descriptor is closed.
-    """
-    if poll is None:  # pragma: no cover - Windows
-        readers, writers = ([fd], []) if event == READ else ([], [fd])
-        return any(select_select(readers, writers, [fd], timeout))
-    poller = poll()
-    poller.register(fd, POLLIN if event == READ else POLLOUT)
-    if timeout is None or timeout == math.inf:
-        milliseconds = None
-    else:
-        milliseconds = min(math.ceil(timeout * 1000), _LONGEST_POLL)
-    events = poller.poll(milliseconds)
-    if events and events[0][1] & POLLNVAL:
-        raise IOClosed
-    return bool(events)
 
 
 class Listener:
