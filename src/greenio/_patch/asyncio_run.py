@@ -13,12 +13,14 @@ import functools
 import signal
 from asyncio import events, runners, tasks
 from collections.abc import Callable
+from contextvars import Context
 from types import ModuleType
 from typing import Any
 
 from greenlet import getcurrent
 
 from .._bridge.nested_loop import NestedLoop, current_nested_loop, in_green_code
+from .._kernel.current import nested_loop
 from .import_hooks import when_imported
 
 _get_running_loop = events._get_running_loop
@@ -158,3 +160,23 @@ def _get_asgiref_loop() -> asyncio.AbstractEventLoop:
 def _patch_asgiref(module: ModuleType) -> None:
     if "asyncio" in vars(module):
         vars(module)["asyncio"] = _View(asyncio, get_running_loop=_get_asgiref_loop)
+    restore = vars(module).get("_restore_context")
+    if restore is not None:
+        vars(module)["_restore_context"] = _keeping_nested_loop(restore)
+
+
+def _keeping_nested_loop(
+    restore: Callable[[Context], None],
+) -> Callable[[Context], None]:
+    """Wrap what copies one context into another: the loop is not to come along.
+
+    By the loop a coroutine knows which thread it belongs to.
+    """
+
+    @functools.wraps(restore)
+    def _restore_context(context: Context) -> None:
+        own = context.copy()
+        own.run(nested_loop.set, nested_loop.get())
+        restore(own)
+
+    return _restore_context
