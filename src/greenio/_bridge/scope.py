@@ -1,9 +1,9 @@
 """Asynchronous context managers around green code: one Task enters and leaves each.
 
 `asyncio.timeout`, `asyncio.TaskGroup` and anyio's scopes belong to the Task that enters
-them: that one they cancel, and that one has to leave them. A portal and an inline thread
-have such a Task, who awaits for them. Any other green thread gets one here, which enters,
-waits while the block runs in the green thread, and leaves. A cancellation that the Task
+them: that one they cancel, and that one has to leave them. A portal is a part of such a
+Task. Any other green thread gets one here, which enters, waits while the block runs in the
+green thread, and leaves. A cancellation that the Task
 gets meanwhile is raised in the green thread, as in the body of an ``async with``, and
 comes back to the manager with the end of the block.
 """

@@ -25,7 +25,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from greenlet import getcurrent
 
 from .._greenthread.arguments import check_callable
-from .await_ import InlineThread, await_, run_green
+from .await_ import await_, run_green
 from .portal import Portal
 from .scope import Scope
 
@@ -191,8 +191,7 @@ class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
         self._scope: Scope | None = None
 
     def __enter__(self) -> T:
-        kind = type(getcurrent())
-        if kind is Portal or kind is InlineThread:
+        if type(getcurrent()) is Portal:
             return await_(self._manager.__aenter__())
         self._scope = scope = Scope(self._manager)
         return scope.enter()  # type: ignore[no-any-return]
