@@ -2,7 +2,7 @@
 
 The interpreter looks for signals where a Python function begins, when a call has returned
 and where a loop jumps back. `interrupt_at(n)` raises at the n-th such place in the files
-of `greenio._kernel`, and nowhere else. Run as a program, it does so for every n of a
+of the kernel and what it stands on, and nowhere else. Run as a program, it does so for every n of a
 small program: ``python _injection.py owned`` or ``attached``.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 import greenio
 from greenio import event, queue
 
-_KERNEL = str(Path(greenio.__file__).parent / "_kernel") + os.sep
+_PACKAGE = Path(greenio.__file__).parent
+_KERNEL = tuple(str(_PACKAGE / room) + os.sep for room in ("_kernel", "_loop"))
 _LOOKS_AFTER = ("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
 _NO_CALLS = ("CALL_INTRINSIC",)
 

@@ -16,8 +16,8 @@ import greenio
 from greenio import hubs
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio._kernel.hub import Hub
-from greenio._kernel.loops import loop_factory
 from greenio._kernel.waiters import GreenWaiter, TaskWaiter, Waiter
+from greenio._loop.loops import loop_factory
 
 # How long a condition may take to come true before the test fails.
 PATIENCE = 20.0

@@ -300,7 +300,7 @@ def main() -> None:
     from ._alias import install_as_eventlet
     from ._bridge.loop_visibility import hide_loop
     from ._kernel.current import HIDE_VARIABLE
-    from ._kernel.loops import ENVIRONMENT_VARIABLE
+    from ._loop.loops import ENVIRONMENT_VARIABLE
     from ._patch.provisional import patch_provisionally
     from ._std.errors import HubError
     from .hubs import use_hub

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._kernel.current import hub_of
-from .._kernel.reraise import exception_from
+from .._loop.reraise import exception_from
 from .._std.originals import current_task
 from .greenlet_cache import cache_of, keep
 from .send_again import send_again

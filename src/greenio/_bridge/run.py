@@ -16,8 +16,8 @@ from .._greenthread.thread import GreenThread, kill
 from .._kernel.current import existing_hub, get_hub
 from .._kernel.hidden_loop import running_loop
 from .._kernel.hub import Hub, all_hubs
-from .._kernel.loops import HubSpec, LoopFactory, loop_factory
 from .._kernel.waiters import mutex, new_waiter
+from .._loop.loops import HubSpec, LoopFactory, loop_factory
 from .._std.errors import HubClosedError, HubError
 from .._std.originals import current_task, get_ident
 from .await_ import call_either, run_green

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .._kernel.reraise import fresh
 from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from .._loop.reraise import fresh
 from .arguments import check_callable
 from .spawning import spawn
 from .thread import GreenThread

@@ -50,9 +50,9 @@ from .._kernel.current import get_hub
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from, forget_locals, forget_own_frames
 from .._kernel.timers import Timer
 from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
+from .._loop.reraise import exception_from, forget_locals, forget_own_frames
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident

@@ -36,7 +36,7 @@ from greenlet import getcurrent, greenlet
 from .._kernel.current import cannot_wait, get_hub
 from .._kernel.entries import DeferredCall, deliver
 from .._kernel.hub import Hub
-from .._kernel.reraise import exception_from
+from .._loop.reraise import exception_from
 from .arguments import check_callable, check_throwable, checked_seconds
 from .coroutines import finished
 

@@ -21,13 +21,13 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.loops import HubSpec, LoopFactory, loop_factory
+from .._loop.mutex import in_section
 from .._std.errors import BlockingInLoopError, HubError
 from .._std.interpreter_exit import NO_GREENLET, call_at_exit_last
 from .._std.originals import current_task, in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
-from .loops import HubSpec, LoopFactory, loop_factory
-from .mutex import in_section
 
 
 class _ThreadState(thread_local):

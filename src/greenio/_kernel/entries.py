@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from greenlet import greenlet
 
-from .reraise import exception_from
+from .._loop.reraise import exception_from
 
 
 class Switchable(Protocol):

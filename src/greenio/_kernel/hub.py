@@ -26,13 +26,13 @@ from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.signals import SignalWakeup
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
 from .descriptors import DescriptorTable, Listener
 from .entries import DeferredCall, Throw, throw_into
 from .run_queue import RunQueue
 from .shutdown import end_green_threads, outlives_its_loop, shutdown_timeout
-from .signals import SignalWakeup
 from .timers import Timer
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what

@@ -40,12 +40,12 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.loops import is_uvloop
+from .._loop.mutex import in_section, park_outside
+from .._loop.reports import report
 from .._std.errors import BlockingInLoopError, HubClosedError
 from .._std.originals import get_ident
 from .entries import DeferredCall, Switchable
-from .loops import is_uvloop
-from .mutex import in_section, park_outside
-from .reports import report
 from .timers import Timer
 
 _dead = greenlet.dead.__get__

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .descriptors import Listener
 
 _PACKAGE = Path(__file__).parents[1]
-_ROOMS = ("_kernel", "_sync", "_greenthread", "_bridge", "_net")
+_ROOMS = ("_loop", "_kernel", "_sync", "_greenthread", "_bridge", "_net")
 _OURS = tuple(str(_PACKAGE / room) for room in _ROOMS)
 _FRAMES = 8
 

@@ -34,15 +34,15 @@ from typing import Any, Final
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.mutex import drop as drop
+from .._loop.mutex import hold as hold
+from .._loop.mutex import in_section, park_outside
+from .._loop.mutex import mutex as mutex
 from .._std.errors import HubClosedError
 from .._std.originals import allocate_lock, get_ident, time_sleep
 from .current import hub_to_park_in
 from .hidden_loop import running_loop
 from .hub import Hub
-from .mutex import drop as drop
-from .mutex import hold as hold
-from .mutex import in_section, park_outside
-from .mutex import mutex as mutex
 
 # Which process this is. Waiters of OS threads and coroutines that a forked child has from
 # its parent are nobody's.

@@ -32,10 +32,10 @@ from .._bridge.nested_loop import in_green_code
 from .._greenthread.sleeping import sleep
 from .._kernel.current import own_hub
 from .._kernel.hub import Hub
-from .._kernel.outliving import loop_closes
 from .._std.originals import POLLIN, POLLOUT
 from .asyncio_run import let_runners_run_green
 from .import_hooks import when_imported
+from .outliving import loop_closes
 from .select import Deadline, Nest
 
 # Where those are from that wait for what is in their map.

@@ -21,10 +21,10 @@ from typing import Any
 from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub, hub_to_park_in
 from .._kernel.hub import all_hubs
-from .._kernel.signal_handlers import Handler, unwrapped
 from .._std.originals import get_ident as native_ident
 from .._std.originals import in_main_thread, monotonic
 from .._sync.event import Event
+from .signal_handlers import Handler, unwrapped
 from .threads import FIRST_IDENT, get_ident, running_hub
 
 _getsignal = signal.getsignal

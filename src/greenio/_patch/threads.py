@@ -22,7 +22,6 @@ from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
 from .._kernel.entries import Throw
 from .._kernel.hub import Hub
-from .._kernel.outliving import outlive_loop
 from .._kernel.waiters import mutex
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
@@ -30,6 +29,7 @@ from .._std.originals import get_ident as _native_ident
 from .._std.originals import in_main_thread
 from .._sync.event import Event
 from .locks import ThreadLock
+from .outliving import outlive_loop
 
 # Identifiers are never used twice. The system's are addresses or small numbers, so
 # these collide with neither.

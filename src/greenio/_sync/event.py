@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .._kernel.reraise import exception_from, fresh
 from .._kernel.waiters import (
     TIMED_OUT,
     TaskWaiter,
@@ -15,6 +14,7 @@ from .._kernel.waiters import (
     mutex,
     new_waiter,
 )
+from .._loop.reraise import exception_from, fresh
 from .._std.errors import AlreadySentError
 
 T = TypeVar("T")

@@ -3,10 +3,10 @@
 import signal as _signal
 from typing import TYPE_CHECKING, Any
 
-from .._kernel.signal_handlers import unwrapped as _unwrapped
-from .._kernel.signal_handlers import wrapped as _wrapped
 from .._patch import signals as _signals
 from .._patch.modules import complete as _complete
+from .._patch.signal_handlers import unwrapped as _unwrapped
+from .._patch.signal_handlers import wrapped as _wrapped
 
 if TYPE_CHECKING:
     from signal import *

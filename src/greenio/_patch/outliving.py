@@ -25,14 +25,14 @@ from typing import Any
 
 from greenlet import greenlet
 
+from .._kernel import current as _current
+from .._kernel import hub as _hub
+from .._kernel.entries import DeferredCall
+from .._kernel.hub import Hub
+from .._kernel.run_queue import RunQueue
+from .._kernel.shutdown import outlives_its_loop
+from .._loop.signals import SignalWakeup
 from .._std.originals import in_main_thread
-from . import current as _current
-from . import hub as _hub
-from .entries import DeferredCall
-from .hub import Hub
-from .run_queue import RunQueue
-from .shutdown import outlives_its_loop
-from .signals import SignalWakeup
 
 
 def loop_closes(loop: asyncio.AbstractEventLoop) -> None:

@@ -26,9 +26,9 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .current import acting, existing_hub
-from .entries import Raise
-from .hub import Hub
+from .._kernel.current import acting, existing_hub
+from .._kernel.entries import Raise
+from .._kernel.hub import Hub
 
 
 class Handler:
@@ -56,7 +56,7 @@ class Handler:
             self.function(number, frame)
         except KeyboardInterrupt:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - the main program gets it
             hub.wake(Raise(exc))
         finally:
             if before is None:
