@@ -140,7 +140,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
             if home.closed or home.loop.is_closed():
                 return
             if not self._hub.loop.is_running():
-                self._hub = _running_hub(home)
+                self._hub = next(iter(_running_hubs(home)), home)
             if self._hub.loop.is_running() and not self._is_idle():
                 self._check()
         # For `close`, which may be called again.
@@ -195,24 +195,35 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
 
     def _who(self, frame: FrameType) -> str:
         hub = self._hub
-        for thread in hub.green_threads():
-            # The one that has started and is not parked.
-            if thread and thread.gr_frame is None and isinstance(thread, GreenThread):
-                return green_title(thread, frame)
-        task = asyncio.current_task(hub.loop)
-        if task is not None:
-            return title_of(task)
+        hubs = [hub, *_running_hubs(hub)]
+        for each in hubs:
+            for thread in each.green_threads():
+                # The one that has started and is not parked.
+                if (
+                    thread
+                    and thread.gr_frame is None
+                    and isinstance(thread, GreenThread)
+                ):
+                    return green_title(thread, frame)
+        for each in hubs:
+            task = asyncio.current_task(each.loop)
+            if task is not None:
+                return title_of(task)
         if hub.main is not None and hub.main.gr_frame is None:
             return "the main program"
         return f"a callback of the loop, in {_shown(frame)[-1].f_code.co_name}()"
 
 
-def _running_hub(home: Hub) -> Hub:
-    """Return the hub of the loop that runs in another hub's OS thread, if any does."""
-    for hub in tuple(all_hubs):
-        if hub.thread_id == home.thread_id and hub.loop.is_running():
-            return hub
-    return home
+def _running_hubs(home: Hub) -> list[Hub]:
+    """Return the hubs of the loops that run in a hub's OS thread.
+
+    They are several where green code runs a loop while that of its hub goes on.
+    """
+    return [
+        hub
+        for hub in tuple(all_hubs)
+        if hub.thread_id == home.thread_id and hub.loop.is_running()
+    ]
 
 
 def _is_loops_own(frame: FrameType) -> bool:
