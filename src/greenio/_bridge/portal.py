@@ -22,12 +22,14 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from types import CoroutineType
+from inspect import isgeneratorfunction
+from types import BuiltinFunctionType, CoroutineType
 from types import coroutine as _generator_coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from .._greenthread.arguments import check_callable
 from .._kernel.current import hub_of
 from .._loop.reraise import exception_from
 from .._std.originals import current_task
@@ -527,15 +529,31 @@ def portal(
 
     Returns:
         A coroutine function with the same arguments and result.
+
+    Raises:
+        TypeError: `func` is no coroutine function. Of one that is not declared as such,
+            but may return a coroutine, the call raises it.
     """
+    check_callable(func, "portal")
+    if isinstance(func, BuiltinFunctionType) or isgeneratorfunction(func):
+        raise _no_coroutine_function(func)
 
     @functools.wraps(func)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        if has_portal():
-            return await func(*args, **kwargs)
-        return await in_portal(func(*args, **kwargs))
+        coro = func(*args, **kwargs)
+        if type(coro) is not CoroutineType and not isinstance(coro, Awaitable):
+            raise _no_coroutine_function(func)
+        return await (coro if has_portal() else in_portal(coro))
 
     return wrapper
+
+
+def _no_coroutine_function(func: Any) -> TypeError:
+    return TypeError(
+        f"portal() takes a coroutine function, not {func!r}; for a blocking-style "
+        "function a coroutine uses `await greenio.run_green(func, ...)` or "
+        "greenio.as_async(func)"
+    )
 
 
 def portal_task_factory(

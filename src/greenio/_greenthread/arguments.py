@@ -74,3 +74,22 @@ def name_of(func: Any) -> str:
         # functools.partial, or an object that can be called.
         inner = getattr(func, "func", None)
         return type(func).__qualname__ if inner is None else name_of(inner)
+
+
+class OfFutures:
+    """An attribute that asyncio's futures have, and a green thread has not.
+
+    `asyncio.wait` asks for it. It says what would have worked, and `hasattr` is False.
+    """
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, thread: object, owner: type) -> Any:
+        raise AttributeError(
+            f"{owner.__name__!r} object has no attribute {self._name!r}: it can be "
+            f"awaited, but is no asyncio.Future; {self._instead}"
+        )

@@ -56,7 +56,7 @@ from .._loop.reraise import exception_from, forget_locals, forget_own_frames
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
-from .arguments import check_callable, check_throwable, name_of
+from .arguments import OfFutures, check_callable, check_throwable, name_of
 from .coroutines import finished
 
 _init_greenlet = greenlet.__init__
@@ -94,6 +94,10 @@ class GreenThread(greenlet):
     has_own_locals = True
 
     passed_on: bool
+
+    add_done_callback = OfFutures(
+        "use asyncio.wait([asyncio.ensure_future(green_thread), ...]), or link()"
+    )
 
     def __init__(
         self,
