@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._kernel.current import get_hub
+from .._kernel.current import hub_to_spawn_on
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter, WaitQueue, drop, hold, mutex, new_waiter
 from .thread import GreenThread
@@ -137,7 +137,7 @@ class Slots:
         """Start a function in a slot that the caller has taken."""
         thread: SlotThread | None = None
         try:
-            hub: Hub = getattr(getcurrent(), "_hub", None) or get_hub()
+            hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
             thread = SlotThread(hub, func, args, kwargs)
             thread._slots = self
             self.running.add(thread)

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .._kernel.current import get_hub
+from .._kernel.current import get_hub, hub_to_spawn_on
 from .._kernel.entries import throw_into
 from .._kernel.hub import Hub
 from .._kernel.timers import Timer
@@ -32,10 +32,11 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     Raises:
         TypeError: `func` cannot be called.
         HubClosedError: The caller's loop is closed.
+        HubError: The caller is a job in an executor's OS thread that has no hub.
     """
     if not callable(func):
         check_callable(func, "spawn")
-    hub: Hub = getattr(getcurrent(), "_hub", None) or get_hub()
+    hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
     thread = GreenThread(hub, func, args, kwargs)
     hub.wake(thread)
     return thread
@@ -62,7 +63,7 @@ def _spawn_after(
 ) -> GreenThread:
     check_callable(func, what)
     seconds = checked_seconds(seconds, what)
-    hub = get_hub()
+    hub = hub_to_spawn_on(what)
     thread = GreenThread(hub, func, args, kwargs)
     spawner = getcurrent() if local else None
     thread._timer = Timer(hub, seconds, thread._start_later, (spawner,))
@@ -121,7 +122,8 @@ def call_after_global(
     """
     check_callable(func, "call_after_global")
     seconds = checked_seconds(seconds, "call_after_global")
-    return Timer(get_hub(), seconds, spawn_n, (func, *args), kwargs)
+    hub = hub_to_spawn_on("call_after_global")
+    return Timer(hub, seconds, spawn_n, (func, *args), kwargs)
 
 
 def call_after_local(
@@ -134,5 +136,5 @@ def call_after_local(
     """
     check_callable(func, "call_after_local")
     seconds = checked_seconds(seconds, "call_after_local")
-    hub = get_hub()
+    hub = hub_to_spawn_on("call_after_local")
     return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from asyncio import _get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -85,6 +87,48 @@ def get_hub() -> Hub:
         return hub
     loop = running_loop()
     return _as_chosen(get_own_hub() if loop is None else supervised_hub_of(loop))
+
+
+# The functions that OS threads are in which do one job after the other. Such a thread
+# does not end when its job does, and its hub would stand still for ever.
+_WORKERS = {
+    ("concurrent.futures.thread", "_worker"),
+    ("anyio._backends._asyncio", "run"),
+    ("greenio._tpool.pool", "_work"),
+}
+
+
+def hub_to_spawn_on(what: str) -> Hub:
+    """Return the current hub, where somebody will run what is put on it.
+
+    Raises:
+        HubError: The caller is a job in an OS thread of an executor, and has no hub.
+    """
+    if (
+        not in_main_thread()
+        and own_hub() is None
+        and _state.factory is None
+        and not hasattr(getcurrent(), "_hub")
+        and running_loop() is None
+        and _is_job()
+    ):
+        raise HubError(
+            f"{what}() in an executor's thread, which has no hub: nobody would run the "
+            "green thread when this job is done. Use greenio.run(func, ...) for a "
+            "program of green threads in here, or greenio.from_thread(func, ...) for one "
+            "on the loop of the program; after greenio.hubs.get_hub() green threads run "
+            "while the job waits for them"
+        )
+    return get_hub()
+
+
+def _is_job() -> bool:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _WORKERS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def acting_greenlet() -> greenlet:
