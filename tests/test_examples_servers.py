@@ -54,8 +54,9 @@ def test_wsgi(loop):
         url = f"http://127.0.0.1:{port}/"
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             assert answer.read() == b"Hello, World!\r\n"
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             urllib.request.urlopen(f"{url}other", timeout=PATIENCE)
+        refused.value.close()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
         assert '"GET / HTTP/1.1" 200' in errors

@@ -93,6 +93,11 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         self._sslobj = connection
         try:
             return call(self, *args)
+        except BrokenPipeError:
+            # OpenSSL had something left to write, and since 3.6 says so to who reads.
+            if call is not SSLSocket.read:
+                raise
+            return b"" if args[1] is None else 0
         finally:
             self._sslobj = None
 
