@@ -426,3 +426,28 @@ def test_spawning_on_a_closed_loop_is_refused(loop_factory):
     cancel_all(loop)
     with pytest.raises(HubClosedError, match="closed"):
         kept[0].schedule_drain()
+
+
+def test_an_interrupt_where_the_loop_ends_its_run():
+    class Loop(asyncio.SelectorEventLoop):
+        def run_forever(self):
+            try:
+                super().run_forever()
+            except KeyboardInterrupt:
+                # As if it had come before this was cleared.
+                self._thread_id = threading.get_ident()
+                raise
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def program():
+        hubs.use_hub(Loop)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                spawn(interrupt).wait()
+            return spawn(int).wait()
+        finally:
+            close_thread_hub()
+
+    assert in_thread(program) == 0

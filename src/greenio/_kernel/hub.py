@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.loops import finish_run
 from .._loop.signals import SignalWakeup
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
@@ -144,6 +145,7 @@ class Hub(RunQueue):
                 del main._hub  # type: ignore[attr-defined]
                 self._signals.disarm()
             if error is not None:
+                finish_run(self.loop)
                 self._resume_timers()
                 # Back when the main greenlet parks the next time.
                 try:

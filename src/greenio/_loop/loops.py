@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -130,3 +131,17 @@ def loop_factory(spec: HubSpec = None) -> LoopFactory:
         f"use_hub() takes 'asyncio', 'uvloop' or a function that returns a new event "
         f"loop, not {spec!r}"
     )
+
+
+def finish_run(loop: Any) -> None:
+    """Let a loop run again whose `run_forever` was interrupted where it begins or ends.
+
+    asyncio's then takes itself for running for ever.
+    """
+    if loop.is_running() and hasattr(loop, "_thread_id"):
+        loop._thread_id = None
+        loop._stopping = False
+        hooks = getattr(loop, "_old_agen_hooks", None)
+        if hooks is not None:
+            sys.set_asyncgen_hooks(*hooks)
+            loop._old_agen_hooks = None
