@@ -14,6 +14,7 @@ method sets ours again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import signal
 import sys
@@ -49,7 +50,8 @@ class SignalWakeup:
 
     def _watch_removals(self) -> None:
         loop: Any = self._loop
-        if self._watching or not hasattr(loop, "__dict__"):
+        # To ask for its `__dict__` would make one, and all its attributes slower.
+        if self._watching or not type(loop).__dictoffset__:
             return
         remove = loop.remove_signal_handler
 
@@ -94,7 +96,9 @@ class SignalWakeup:
         """Stop listening and leave the wake-up descriptor as it was found."""
         if self._watching:
             self._watching = False
-            vars(self._loop).pop("remove_signal_handler", None)
+            # As above: not by its `__dict__`.
+            with contextlib.suppress(AttributeError):
+                del self._loop.remove_signal_handler
         reader, writer = self._reader, self._writer
         if reader is None or writer is None:
             return
