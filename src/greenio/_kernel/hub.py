@@ -30,6 +30,7 @@ from .._loop.loops import finish_run
 from .._loop.signals import SignalWakeup
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
+from .deadlocks import watch
 from .descriptors import DescriptorTable, Listener
 from .entries import DeferredCall, Throw, throw_into
 from .run_queue import RunQueue
@@ -79,6 +80,7 @@ class Hub(RunQueue):
         self.descriptors = DescriptorTable(self)
         self._supervisor: asyncio.Task[None] | None = None
         self._signals = SignalWakeup(loop)
+        self.deadlock_timer: asyncio.TimerHandle | None = None
         # The greenlet of the thread that owns an owned hub; it parks like any other.
         self.main: greenlet | None = None
         # Which of the twins the main greenlet belongs to.
@@ -120,6 +122,10 @@ class Hub(RunQueue):
         """Say that a descriptor number was closed unseen and now means another file."""
         self.descriptors.notify_close(fileno)
 
+    def signal_descriptors(self) -> list[int]:
+        """The descriptors that this hub reads to be woken by signals."""
+        return self._signals.descriptors()
+
     # -- the loop greenlet -----------------------------------------------------
 
     def _run_loop(self) -> None:
@@ -132,6 +138,8 @@ class Hub(RunQueue):
                 if queue is not None:
                     queue.resume_interrupted()
             self._signals.arm()
+            if self.deadlock_timer is None:
+                self.deadlock_timer = watch(self)
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
             main._hub = self.mains_hub  # type: ignore[attr-defined]

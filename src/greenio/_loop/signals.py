@@ -92,6 +92,10 @@ class SignalWakeup:
         except (BlockingIOError, InterruptedError):
             pass
 
+    def descriptors(self) -> list[int]:
+        """What of it the loop reads."""
+        return [] if self._reader is None else [self._reader.fileno()]
+
     def disarm(self) -> None:
         """Stop listening and leave the wake-up descriptor as it was found."""
         if self._watching:

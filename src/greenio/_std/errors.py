@@ -7,6 +7,7 @@
     ├── AssertionError
     │   └── AlreadySentError        an event was sent twice without a reset
     ├── HubError                    a hub could not be chosen, made or used
+    │   ├── DeadlockError           the main program would wait for ever
     │   └── HubClosedError          the loop behind a green thread is gone
     ├── OSError
     │   └── IOClosed                the descriptor was closed while waiting on it
@@ -89,6 +90,20 @@ class HubClosedError(_Explained, HubError, RuntimeError):
             f"{what} belongs to an event loop that is closed; green threads, timers and "
             "waiters end with their loop. Start new ones with greenio.spawn() in a "
             "running program, or keep the loop open for as long as they are needed."
+        )
+
+
+class DeadlockError(_Explained, HubError):
+    """The main program waits, and nothing that could wake anybody is left."""
+
+    __module__ = "greenio.hubs"
+
+    def __init__(self, run_info: str = "") -> None:
+        super().__init__(
+            "This would wait for ever: the main program waits, and there is no timer, "
+            "descriptor, task, other OS thread or signal handler that could wake "
+            "anybody. If it is to wait for a signal, call "
+            f"greenio.hubs.detect_deadlocks(False) first.\n{run_info}"
         )
 
 

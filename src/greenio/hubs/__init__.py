@@ -7,20 +7,24 @@ from .._greenthread.descriptor_waits import notify_opened as notify_opened
 from .._greenthread.descriptor_waits import trampoline as trampoline
 from .._kernel.current import get_hub as get_hub
 from .._kernel.current import use_hub as use_hub
+from .._kernel.deadlocks import detect_deadlocks as detect_deadlocks
 from .._kernel.hub import Hub as Hub
 from .._kernel.shutdown import set_shutdown_timeout as set_shutdown_timeout
+from .._std.errors import DeadlockError as DeadlockError
 from .._std.errors import HubClosedError as HubClosedError
 from .._std.errors import HubError as HubError
 from .._std.errors import IOClosed as IOClosed
 from .._std.public_names import claim
 
 __all__ = [
+    "DeadlockError",
     "Hub",
     "HubClosedError",
     "HubError",
     "IOClosed",
     "builtin_hub_modules",
     "builtin_hub_names",
+    "detect_deadlocks",
     "get_default_hub",
     "get_hub",
     "notify_close",

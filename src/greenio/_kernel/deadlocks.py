@@ -1,0 +1,153 @@
+"""Noticing that the main program waits for what nobody can bring about any more.
+
+An owned hub's loop has a timer, which is due after a second, and later the longer the
+program runs. It looks for whoever could still wake somebody, and if there is nobody,
+raises `DeadlockError` in the main program. While anything happens it costs nothing.
+
+It must never be wrong, so it takes whatever it does not know for a waker: it knows the
+standard loop only, and whether there are other OS threads only where the system says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from .._std.errors import DeadlockError
+from .._std.originals import all_tasks, in_main_thread
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+_VARIABLE = "GREENIO_DETECT_DEADLOCKS"
+_enabled = os.environ.get(_VARIABLE, "1") not in ("", "0")
+
+# Seconds to the first look, and between the later ones at most.
+_FIRST = 1.0
+_LONGEST = 60.0
+
+# One entry for each OS thread of the process, those of C libraries too.
+_THREADS = Path("/proc/self/task")
+
+# The real one, before a patch.
+_waitid: Any = getattr(os, "waitid", None)
+
+# What handlers in C, such as faulthandler's, are for when the process is to die.
+_FATAL = {
+    getattr(signal, name, None)
+    for name in ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL")
+}
+_DEFAULT_HANDLERS = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+
+
+def detect_deadlocks(state: bool) -> None:
+    """Choose whether a main program that would wait for ever gets DeadlockError.
+
+    It is on by default, unless the environment variable GREENIO_DETECT_DEADLOCKS is 0.
+    Programs that wait, with nothing else to do, for Ctrl-C or for the end by a signal
+    turn it off.
+    """
+    global _enabled  # noqa: PLW0603 - one setting per process
+    _enabled = state
+
+
+def watch(hub: Hub) -> asyncio.TimerHandle | None:
+    """Look now and then for who could wake the main greenlet of an owned hub."""
+    loop = hub.loop
+    if type(loop) is not asyncio.SelectorEventLoop or not _THREADS.is_dir():
+        return None
+    return loop.call_later(_FIRST, _Look(hub), context=hub.context)
+
+
+class _Look:
+    """The callback of the timer."""
+
+    __slots__ = ("_hub", "_seconds")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._seconds = _FIRST
+
+    def __call__(self) -> None:
+        hub = self._hub
+        if hub.closed:
+            return
+        stuck = _enabled and _nobody_is_left(hub)
+        self._seconds = min(2 * self._seconds, _LONGEST)
+        hub.deadlock_timer = hub.loop.call_later(
+            self._seconds, self, context=hub.context
+        )
+        if stuck:
+            hub.pass_on(DeadlockError(_run_info()))
+
+
+def _nobody_is_left(hub: Any) -> bool:
+    """Whether nothing that could wake anybody is known, or might be unknown."""
+    loop = hub.loop
+    return (
+        # It is the main program that waits, and this hub that runs the loop.
+        bool(hub.main)
+        and getattr(hub.main, "_hub", None) is not None
+        and getcurrent() is hub.loop_greenlet
+        and in_main_thread()
+        and not loop._ready
+        and all(timer.cancelled() for timer in loop._scheduled)
+        and not all_tasks(loop)
+        and not any(half.ready or half.batch for half in (hub, hub.twin or hub))
+        and not _waits_for_descriptors(hub)
+        and len(list(_THREADS.iterdir())) == 1
+        and not _may_be_signalled()
+        and not _has_children()
+    )
+
+
+def _waits_for_descriptors(hub: Any) -> bool:
+    loop = hub.loop
+    # What stays registered though nobody waits; and what wakes the loop itself.
+    idle = {
+        (entry.fd, entry.event)
+        for entry in hub.descriptors.registered()
+        if entry.waiter is None and not entry.others
+    }
+    own = {loop._ssock.fileno(), *hub.signal_descriptors()}
+    for key in loop._selector.get_map().values():
+        if key.fd in own:
+            continue
+        for handle, event in zip(key.data, (hub.READ, hub.WRITE), strict=True):
+            if handle is not None and (key.fd, event) not in idle:
+                return True
+    # Those who wait without being registered are about to be.
+    return bool(hub.get_readers() or hub.get_writers())
+
+
+def _may_be_signalled() -> bool:
+    """Whether a signal could do more than end the program."""
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if handler not in _DEFAULT_HANDLERS and not (
+            handler is None and number in _FATAL
+        ):
+            return True
+    return bool(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def _has_children() -> bool:
+    try:
+        _waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _run_info() -> str:
+    try:
+        return str(import_module("greenio.debug").format_run_info())
+    except Exception as exc:
+        # The error itself is to arrive.
+        return f"(who waits is not known: {exc!r})"
