@@ -60,15 +60,18 @@ def sleep(seconds: float = 0) -> None:
             del batch[0]
             successor.switch()
             return
-    hub.loop_switch()
+    loop_switch = hub.loop_switch
+    loop_switch()
 
 
 def _yield_alone(hub: Hub, current: greenlet) -> None:
     """Wait for a turn of the loop, past the run queue: nobody else is ready."""
     hub.lone = current
     try:
-        hub.loop_call_soon(current.switch, context=hub.context)
-        hub.loop_switch()
+        call_soon = hub.loop_call_soon
+        call_soon(current.switch, context=hub.context)
+        loop_switch = hub.loop_switch
+        loop_switch()
     finally:
         hub.lone = False
 

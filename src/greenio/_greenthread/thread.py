@@ -51,7 +51,7 @@ from .._kernel.entries import Throw, throw_into
 from .._kernel.hidden_loop import hide_while
 from .._kernel.hub import Hub
 from .._kernel.timers import Timer
-from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
+from .._kernel.waiters import TaskWaiter, Waiter, drop, hold, mutex, new_waiter
 from .._loop.reraise import exception_from, forget_locals, forget_own_frames
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
@@ -160,7 +160,8 @@ class GreenThread(greenlet):
         self._end(_state_after(error), None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
-        with mutex:
+        try:
+            hold()
             self._result = result
             self._error = error
             self._state = state
@@ -173,6 +174,8 @@ class GreenThread(greenlet):
                     if not watcher.done and watcher.wake():
                         waited_for = True
                 watchers.clear()
+        finally:
+            drop()
         if error is None or isinstance(error, _QUIET):
             if links:
                 self._call_links(links)
@@ -274,9 +277,9 @@ class GreenThread(greenlet):
         """
         if self._state is PENDING:
             self.wait_end()
-        error = self.failure()
-        if error is None:
+        if self._error is None:
             return self._result
+        error: Any = self.failure()
         # The traceback is kept by the error, and this frame by the traceback.
         try:
             raise error
@@ -350,7 +353,8 @@ class GreenThread(greenlet):
         Returns:
             False if it has ended already.
         """
-        with mutex:
+        try:
+            hold()
             watchers = self._watchers
             if watchers is None:
                 watchers = {}
@@ -361,6 +365,8 @@ class GreenThread(greenlet):
                 self._watchers = watchers
             self._watchers[waiter] = None
             return True
+        finally:
+            drop()
 
     def unwatch(self, waiter: Waiter) -> None:
         """Have a waiter not woken any more."""

@@ -180,7 +180,8 @@ class Listener:
             if hub.batch:
                 hub.park()
             else:
-                hub.loop_switch()
+                loop_switch = hub.loop_switch
+                loop_switch()
             while self.waiter is current:
                 hub.park()
         except BaseException:

@@ -160,9 +160,9 @@ class RunQueue:
             if left_over is not None:
                 # Two drains in one turn would leave the others behind, for ever.
                 left_over.cancel()
-            self._drain_handle = self.loop_call_soon(
-                self._drain_callback, context=self.context
-            )
+            # Called in one expression, 3.11 would search for it as for a method, slowly.
+            call_soon = self.loop_call_soon
+            self._drain_handle = call_soon(self._drain_callback, context=self.context)
         except RuntimeError:
             if self.loop.is_closed():
                 raise HubClosedError(repr(self)) from None
@@ -240,7 +240,9 @@ class RunQueue:
             if successor:
                 del batch[0]
                 return successor.switch()
-        return self.loop_switch()
+        # See `schedule_drain`.
+        loop_switch = self.loop_switch
+        return loop_switch()
 
     def switch(self) -> Any:
         """Park the current greenlet; whoever resumes it passes the value returned.

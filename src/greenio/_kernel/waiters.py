@@ -164,7 +164,8 @@ class GreenWaiter(Waiter):
                     del batch[0]
                     successor.switch()
                     continue
-            hub.loop_switch()
+            loop_switch = hub.loop_switch
+            loop_switch()
         return self.value
 
     def let_others_run(self) -> None:
