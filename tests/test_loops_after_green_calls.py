@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import textwrap
 
@@ -16,7 +17,8 @@ _RUN_IN = {
 }
 if sys.version_info >= (3, 11):
     _RUN_IN["Runner"] = "asyncio.Runner().run(main())"
-    _RUN_IN["uvloop.run"] = "uvloop.run(main())"
+    if importlib.util.find_spec("uvloop") is not None:
+        _RUN_IN["uvloop.run"] = "__import__('uvloop').run(main())"
 
 
 @pytest.mark.parametrize("call", _RUN_IN.values(), ids=_RUN_IN)
@@ -25,7 +27,6 @@ def test_they_run_and_are_the_running_loop(loop, call):
         f"""
         import asyncio
         import greenio
-        import uvloop
 
         def new_loop():
             loop = asyncio.new_event_loop()
@@ -71,6 +72,38 @@ def test_they_run_and_are_the_running_loop(loop, call):
         hub=loop,
     )
     assert output == "ok\n"
+
+
+def test_gather_takes_futures_of_a_loop_that_runs_next(loop):
+    output = run(
+        """
+        import asyncio
+        import greenio
+
+        async def double(number):
+            await asyncio.sleep(0)
+            return 2 * number
+
+        async def both():
+            # Where a task runs, its own loop is taken.
+            return await asyncio.gather(double(4), double(5))
+
+        def gather():
+            # Green code sees the loop that runs, but these are of the other one.
+            tasks = [inner.create_task(double(number)) for number in (1, 2)]
+            print(inner.run_until_complete(asyncio.gather(*tasks)))
+
+        inner = asyncio.new_event_loop()
+        greenio.sleep(0)
+        gather()
+        greenio.spawn(gather).wait()
+        print(greenio.await_(asyncio.gather(double(3))))
+        print(greenio.spawn(greenio.await_, both()).wait())
+        inner.close()
+        """,
+        hub=loop,
+    )
+    assert output == "[2, 4]\n[2, 4]\n[6]\n[8, 10]\n"
 
 
 def test_tests_of_pytest_asyncio_after_green_ones(loop, tmp_path):

@@ -293,6 +293,9 @@ class Hub(RunQueue):
         if self._ended or self.thread_id != get_ident():
             return
         self._ended = True
+        # The supervisor is garbage by now, and the collector may come by the sockets
+        # first.
+        self._signals.close()
         self._clear_extension()
         current = getcurrent()
         # Where they come back to when they wait or end.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
+import sys
 from asyncio import events, runners, tasks
 from collections.abc import Callable
 from contextvars import Context
@@ -21,6 +22,7 @@ from greenlet import getcurrent
 
 from .._bridge.nested_loop import NestedLoop, current_nested_loop, in_green_code
 from .._kernel.current import nested_loop
+from .._std.originals import current_task
 from .import_hooks import when_imported
 
 _get_running_loop = events._get_running_loop
@@ -79,6 +81,18 @@ def _visible_loop() -> asyncio.AbstractEventLoop | None:
     return None if in_green_code() else _get_running_loop()
 
 
+def _loop_to_gather_on() -> asyncio.AbstractEventLoop | None:
+    """What `asyncio.gather` takes for the loop of futures, from Python 3.14 on.
+
+    Green code outside of tasks may have futures of a loop that it runs later. Which loop
+    they are of they know themselves, and up to 3.13 were asked.
+    """
+    loop = _get_running_loop()
+    if loop is not None and in_green_code() and current_task(loop) is None:
+        return None
+    return loop
+
+
 def _handler(number: int) -> Any:
     """What handles a signal; no runner in green code is to take its place."""
     return None if in_green_code() else _getsignal(number)
@@ -89,11 +103,14 @@ class _View(ModuleType):
 
     def __init__(self, module: ModuleType, **names: Any) -> None:
         super().__init__(module.__name__, module.__doc__)
-        self._greenio_module = module
-        vars(self).update(names)
+        vars(self).update(names, _greenio_module=module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._greenio_module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Who sets something in the module means all who use it.
+        setattr(self._greenio_module, name, value)
 
 
 REPLACED: dict[str, Callable[..., Any]] = {
@@ -106,7 +123,17 @@ REPLACED: dict[str, Callable[..., Any]] = {
 
 def let_runners_run_green() -> None:
     """Have `asyncio.run` and `asyncio.Runner` see no running loop in green code."""
-    namespace: dict[str, Any] = vars(runners)
+    _let_run_green(runners)
+    # The Runner that pytest-asyncio uses on Python 3.10.
+    when_imported("backports.asyncio.runner.runner", _let_run_green)
+    if sys.version_info >= (3, 14):
+        namespace: dict[str, Any] = vars(tasks)
+        if not isinstance(namespace["events"], _View):
+            namespace["events"] = _View(events, _get_running_loop=_loop_to_gather_on)
+
+
+def _let_run_green(module: ModuleType) -> None:
+    namespace = vars(module)
     if not isinstance(namespace["events"], _View):
         namespace["events"] = _View(events, _get_running_loop=_visible_loop)
         namespace["signal"] = _View(signal, getsignal=_handler)
