@@ -139,6 +139,16 @@ def _owned(number):
     return bool(told), interrupts, work
 
 
+def _run(coroutine):
+    """`asyncio.run`, on the kind of loop that is asked for."""
+    if os.environ.get("GREENIO_HUB") != "uvloop":
+        asyncio.run(coroutine)
+    else:
+        import uvloop
+
+        uvloop.run(coroutine)
+
+
 def _attached(number):
     work = Work()
     interrupts = 0
@@ -159,7 +169,7 @@ def _attached(number):
             assert await greenio.run_green(int) == 0
 
     try:
-        asyncio.run(main())
+        _run(main())
     except KeyboardInterrupt:
         interrupts += 1
     return bool(told), interrupts, work
@@ -182,8 +192,4 @@ def _all_places(run):
 
 if __name__ == "__main__":
     runs = {"owned": _owned, "attached": _attached}
-    if sys.argv[1] == "attached" and os.environ.get("GREENIO_HUB") == "uvloop":
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     print(_all_places(runs[sys.argv[1]]))

@@ -94,25 +94,6 @@ def test_an_interrupt_of_who_was_not_notified_notifies_nobody(condition):
     second.wait()
 
 
-def test_an_rlock_is_released_past_a_waiter_that_has_left(hub_name):
-    lock = RLock()
-    held = []
-
-    def hold(name):
-        with lock:
-            held.append(name)
-
-    with lock:
-        threads = [greenio.spawn(hold, name) for name in "abc"]
-        settle()
-        threads[1].kill()
-        # As if a finalizer had interrupted the first in the middle of its wait, to wait too.
-        lock._waiting[threads[0]] += 1
-    settle()
-    assert held == ["a", "c"]
-    assert not lock.locked()
-
-
 @pytest.mark.parametrize("lock", ["Lock", "RLock"])
 def test_an_interrupted_wait_of_a_patched_condition_has_its_lock(loop, lock):
     run(

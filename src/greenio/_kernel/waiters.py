@@ -465,7 +465,10 @@ class WaitQueue(deque[Waiter]):
                 waiter.value = TIMED_OUT
                 self.discard(waiter)
             elif give_back is not None and waiter.value is not TIMED_OUT:
-                give_back(waiter.value)
+                value = waiter.value
+                # What the owner waits for is not his any more.
+                waiter.value = TIMED_OUT
+                give_back(value)
 
 
 def checked_timeout(timeout: float | None, what: str) -> float | None:

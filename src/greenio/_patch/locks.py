@@ -189,7 +189,23 @@ class ThreadRLock(RLock):
             if _is_here(self._place):
                 raise
             self._block(None, saved)
+        except RuntimeError:
+            if not is_exiting():
+                raise
         self._place = get_ident()
+
+    # At exit `acquire` succeeds whoever held it; so it is the caller's, and he may notify.
+
+    def _is_owned(self) -> bool:
+        return super()._is_owned() or is_exiting()
+
+    def _release_save(self) -> Any:
+        try:
+            return super()._release_save()
+        except RuntimeError:
+            if not is_exiting():
+                raise
+            return 1
 
     def _block(self, timeout: float | None, count: int) -> bool:
         # In front, as ThreadLock's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from greenlet import getcurrent
 
@@ -23,11 +23,12 @@ from .._kernel.waiters import (
     mutex,
     new_waiter,
 )
-from .._std.originals import current_task
+from .._std.originals import current_task, monotonic
 from .postponed import Postponed
 from .semaphore import Semaphore
 
-AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
+# How often a finalizer looks whether what it interrupts has got the lock, in seconds.
+_LOOK_AGAIN = 0.001
 
 
 def _blocking_waiter() -> GreenWaiter | ThreadWaiter:
@@ -117,9 +118,9 @@ class RLock:
         self._owner: object = None
         self._count = 0
         self._waiters = WaitQueue()
-        # How often each of those who wait does: more than once if a finalizer that runs
-        # in the middle of a wait wants the same lock.
-        self._waiting: dict[object, int] = {}
+        # The waiter of each of those who wait. A finalizer that runs in the middle of
+        # his wait and wants the lock, too, is another line of the same owner.
+        self._waiting: dict[object, Waiter] = {}
 
     def __repr__(self) -> str:
         return (
@@ -159,21 +160,50 @@ class RLock:
         in_front: bool = False,
     ) -> bool:
         me = _caller()
-        waiter = self._enter_or_queue(me, count, timeout, new_waiter, in_front=in_front)
-        if isinstance(waiter, bool):
-            return waiter
-        waiting = self._waiting
-        waiting[me] = waiting.get(me, 0) + 1
+        if self._enter(me, count):
+            return True
+        if timeout == 0:
+            return False
+        if self._is_waiting(me):
+            return self._acquire_within(me, count, timeout, new_waiter)
+        waiter = new_waiter()
         try:
+            if self._enter_or_queue(me, count, waiter, in_front=in_front):
+                return True
             outcome = self._waiters.wait(waiter, timeout, self._give_back)
             if outcome is not TIMED_OUT and self._owner is not me:
                 self._wait_for_hand_over(waiter, me)
         finally:
-            if waiting[me] > 1:
-                waiting[me] -= 1
-            else:
-                del waiting[me]
+            self._waiting.pop(me, None)
         return outcome is not TIMED_OUT
+
+    # What is interrupted goes on only after the finalizer, so the two of them get the
+    # lock by one waiter. Whoever hands it over knows one turn per owner, and is not
+    # needed any more when that has been given: he may be held up in a finalizer himself.
+
+    def _is_waiting(self, me: object) -> bool:
+        waiter = self._waiting.get(me)
+        return waiter is not None and not (waiter.done and waiter.value is TIMED_OUT)
+
+    def _acquire_within(
+        self,
+        me: object,
+        count: int,
+        timeout: float | None,
+        new_waiter: Callable[[], GreenWaiter | ThreadWaiter],
+    ) -> bool:
+        """Take the lock in the middle of the caller's own wait for it."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while self._is_waiting(me):
+            # Nobody wakes it; a turn of the loop would do, but the holder may take long.
+            WaitQueue().wait(new_waiter(), _LOOK_AGAIN, None)
+            if self._enter(me, count):
+                return True
+            if deadline is not None and monotonic() >= deadline:
+                return False
+        if deadline is not None:
+            timeout = max(0, deadline - monotonic())
+        return self._acquire(count, timeout, new_waiter)
 
     # A finalizer that waits for something else may interrupt whoever hands the lock over
     # in the middle, when the next one has been woken. That one waits until it is his.
@@ -209,15 +239,20 @@ class RLock:
 
     async def _acquire_async(self, count: int, timeout: float | None) -> bool:
         me = _caller()
-        waiter = self._enter_or_queue(me, count, timeout, TaskWaiter)
-        if isinstance(waiter, bool):
-            return waiter
-        outcome = await self._waiters.wait_async(waiter, timeout, self._give_back)
-        if outcome is TIMED_OUT:
+        if self._enter(me, count):
+            return True
+        if timeout == 0:
             return False
-        if self._owner is not me:
-            await self._wait_for_hand_over_async(waiter, me)
-        return True
+        waiter = TaskWaiter()
+        try:
+            if self._enter_or_queue(me, count, waiter):
+                return True
+            outcome = await self._waiters.wait_async(waiter, timeout, self._give_back)
+            if outcome is not TIMED_OUT and self._owner is not me:
+                await self._wait_for_hand_over_async(waiter, me)
+        finally:
+            self._waiting.pop(me, None)
+        return outcome is not TIMED_OUT
 
     def release(self) -> None:
         """Undo one `acquire`; after the last, the next one gets the lock.
@@ -243,16 +278,8 @@ class RLock:
     # change in neighbouring assignments, between which the interpreter runs nothing
     # else, and the caller owns the lock until the next one has been woken.
 
-    def _enter_or_queue(
-        self,
-        me: object,
-        count: int,
-        timeout: float | None,
-        new_waiter: Callable[[], AnyWaiter],
-        *,
-        in_front: bool = False,
-    ) -> AnyWaiter | bool:
-        """Take the lock if that needs no waiting, or queue a waiter for it."""
+    def _enter(self, me: object, count: int) -> bool:
+        """Take the lock if that needs no waiting."""
         try:
             hold()
             if self._owner is me:
@@ -262,20 +289,28 @@ class RLock:
                 self._owner = me
                 self._count = count
                 return True
-            if timeout == 0:
-                return False
-            waiter = new_waiter()
-            waiter.value = (me, count)
+            return False
+        finally:
+            drop()
+
+    def _enter_or_queue(
+        self, me: object, count: int, waiter: Waiter, *, in_front: bool = False
+    ) -> bool:
+        """Take the lock, or queue a waiter for it."""
+        waiter.value = (me, count)
+        try:
+            hold()
             if self._count == 0:
-                # Released by who interrupted us in between.
+                # Released in between.
                 self._owner = me
                 self._count = count
                 return True
+            self._waiting[me] = waiter
             if in_front:
                 self._waiters.appendleft(waiter)
             else:
                 self._waiters.append(waiter)
-            return waiter
+            return False
         finally:
             drop()
 
@@ -293,26 +328,12 @@ class RLock:
                     self._owner, self._count = turn
             if woken:
                 self._handed_to(waiter)
-                if self._waiting.get(self._owner, 0) > 1:
-                    self._take_along()
                 return
         self._owner = None
         self._count = 0
 
     def _handed_to(self, waiter: Waiter) -> None:
         """For subclasses that note who has it now; the mutex is held."""
-
-    def _take_along(self) -> None:
-        """Let the new owner in wherever else he waits: he holds the lock already."""
-        waiters = self._waiters
-        for waiter in list(waiters):
-            if waiter.done:
-                # It has left, and there is only its place yet.
-                continue
-            turn = waiter.value
-            if turn[0] is self._owner and waiter.wake(turn):
-                self._count += turn[1]
-                waiters.discard(waiter)
 
     def _give_back(self, turn: tuple[object, int]) -> None:
         if self._count > turn[1]:
