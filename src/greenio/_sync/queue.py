@@ -271,7 +271,8 @@ class LightQueue(Generic[T]):
             else:
                 handed_over = self._offer(item)
             if handed_over:
-                if self.maxsize != 0 or not block:
+                maxsize = self.maxsize
+                if maxsize is None or maxsize != 0 or not block:
                     return
             else:
                 if not block or timeout == 0:
