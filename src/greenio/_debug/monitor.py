@@ -104,7 +104,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         self._report = report
         # The caller's, and that of whatever loop runs in its OS thread by now.
         self._home = self._hub = get_hub()
-        # Free as soon as the monitor is closed.
+        self._over = False
+        # Released when it is over, which wakes the monitor's thread.
         self._closed = allocate_lock()
         # Whether the loop has been asked for a sign and has not given it.
         self.waiting = False
@@ -124,8 +125,12 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
 
     def close(self) -> None:
         """End the monitor; nothing is reported any more."""
-        if self._closed.locked():
+        self._over = True
+        try:
             self._closed.release()
+        except RuntimeError:
+            # It has been closed before.
+            pass
 
     @property
     def thread_id(self) -> int:
@@ -143,8 +148,6 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
                 self._hub = next(iter(_running_hubs(home)), home)
             if self._hub.loop.is_running() and not self._is_idle():
                 self._check()
-        # For `close`, which may be called again.
-        self._closed.release()
 
     def _check(self) -> None:
         """Ask for a sign of life; report if it does not come in time."""
@@ -166,7 +169,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         del frame
         self._tell(Blocking(who, monotonic() - began, False, stack))
         while not sign.acquire(timeout=self._max):
-            if not (self._closed.locked() and self._hub.loop.is_running()):
+            if self._over or not self._hub.loop.is_running():
                 return
         self._tell(Blocking(who, monotonic() - began, True, stack))
 
@@ -176,7 +179,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         sign.release()
 
     def _tell(self, blocking: Blocking) -> None:
-        if self._closed.locked():
+        if not self._over:
             try:
                 self._report(blocking)
             except Exception:  # noqa: BLE001 - the report is somebody else's
