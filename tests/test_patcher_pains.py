@@ -104,6 +104,13 @@ def test_finalizers_in_the_middle_of_locking(loop):
             def __del__(self):
                 global ran
                 ran += 1
+                try:
+                    self.use()
+                except greenio.BlockingInLoopError:
+                    # The collector came in the loop greenlet, which is told.
+                    assert greenio.getcurrent() not in working
+
+            def use(self):
                 with lock:
                     logger.warning("gone")
                 with condition:
@@ -112,7 +119,10 @@ def test_finalizers_in_the_middle_of_locking(loop):
                 if semaphore.acquire(blocking=False):
                     semaphore.release()
 
+        working = set()
+
         def work(number):
+            working.add(greenio.getcurrent())
             for _ in range(60):
                 Garbage()
                 with lock:
