@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from _fresh import environment, run
-from greenio._kernel import deadlocks
+from greenio._greenthread import deadlocks
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs to know of all OS threads"
@@ -20,7 +20,7 @@ START = textwrap.dedent("""
     import asyncio, os, signal, socket, subprocess, sys, threading, time
     import greenio
     from greenio import event, greenthread, hubs, tpool
-    from greenio._kernel import deadlocks
+    from greenio._greenthread import deadlocks
 
     looks, nobody_is_left = [], deadlocks._nobody_is_left
 
@@ -168,7 +168,9 @@ def test_children_may_still_end():
         assert deadlocks._has_children()
         assert child.stdin is not None
         child.stdin.write(b"\n")
-    program = "from greenio._kernel import deadlocks; print(deadlocks._has_children())"
+    program = (
+        "from greenio._greenthread import deadlocks; print(deadlocks._has_children())"
+    )
     assert run(program) == "False\n"
 
 

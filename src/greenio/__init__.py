@@ -29,6 +29,7 @@ from ._bridge.wrappers import async_context as async_context
 from ._bridge.wrappers import async_iter as async_iter
 from ._bridge.wrappers import sync_context as sync_context
 from ._bridge.wrappers import sync_iter as sync_iter
+from ._greenthread import deadlocks as _deadlocks  # noqa: F401
 from ._patch import nested_loops as _nested_loops
 from ._std.errors import BlockingInLoopError as BlockingInLoopError
 from ._std.errors import BlockingInLoopWarning as BlockingInLoopWarning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._kernel.holding_up import blocking_in_loop as blocking_in_loop
+from ._greenthread.holding_up import blocking_in_loop as blocking_in_loop
 from ._patch.imports import SysModulesSaver as SysModulesSaver
 from ._patch.imports import import_patched as import_patched
 from ._patch.imports import inject as inject

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 from .._kernel.current import hub_to_park_in, is_held_up
 from .._kernel.descriptors import READ, WRITE, Listener
 from .._kernel.descriptors import block_natively as block_natively
-from .._kernel.holding_up import may_hold_up, note_held_up
 from .._kernel.hub import Hub, all_hubs
 from .._kernel.waiters import mutex
 from .._std.errors import BlockingInLoopError, IOClosed
 from .._std.originals import allocate_lock, get_ident, os_close, raw_socket
+from .holding_up import may_hold_up, note_held_up
 from .timeout import Timeout
 
 # How long another thread's loop may take to let go of a descriptor, in seconds.

@@ -37,11 +37,9 @@ GreenletExit and CancelledError are ends, not failures: nobody is told unasked.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
-from traceback import StackSummary, walk_stack
-from types import CoroutineType, FrameType
+from types import CoroutineType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -58,12 +56,9 @@ from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
 from .arguments import OfFutures, check_callable, check_throwable, name_of
 from .coroutines import finished
+from .spawn_site import stack_of_spawner
 
 _init_greenlet = greenlet.__init__
-
-# How many calls of a spawner are noted down in debug mode.
-_STACK_DEPTH = 10
-_OURS = f"{__name__.partition('.')[0]}."
 
 
 class GreenThread(greenlet):
@@ -125,7 +120,7 @@ class GreenThread(greenlet):
         self.has_taker = False
         self._unretrieved: _Unretrieved | None = None
         if hub.loop.get_debug():
-            self._spawned_at = _stack_of_spawner()
+            self._spawned_at = stack_of_spawner()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._describe()} at {id(self):#x}>"
@@ -566,21 +561,8 @@ def _key_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _state_after(error: BaseException) -> str:
-    if isinstance(error, GreenletExit):
-        return _KILLED_STATE
-    return _CANCELLED if isinstance(error, asyncio.CancelledError) else _FAILED
-
-
-def _stack_of_spawner() -> StackSummary:
-    """Where the user's code is, as asyncio notes it down for Tasks."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame = frame.f_back
-    stack = StackSummary.extract(
-        walk_stack(frame), limit=_STACK_DEPTH, lookup_lines=False
-    )
-    stack.reverse()
-    return stack
+    cancelled = _CANCELLED if isinstance(error, asyncio.CancelledError) else _FAILED
+    return _KILLED_STATE if isinstance(error, GreenletExit) else cancelled
 
 
 def kill(g: greenlet, *throw_args: Any) -> None:

@@ -46,10 +46,10 @@ from .._loop.blocking import READ as READ
 from .._loop.blocking import WRITE as WRITE
 from .._loop.blocking import block_natively as block_natively
 from .._loop.loops import is_uvloop
+from .._loop.two_waiters import simultaneous_use, stack_of
 from .._std.errors import HubClosedError, IOClosed, SimultaneousUseError
 from .._std.originals import monotonic, os_get_blocking, os_set_blocking
 from .entries import DeferredCall, Scheduler
-from .two_waiters import simultaneous_use, stack_of
 
 # Set by `greenio.debug.hub_prevent_multiple_readers`.
 prevent_multiple_waiters = True

@@ -30,7 +30,6 @@ from .._loop.loops import finish_run
 from .._loop.signals import SignalWakeup
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
-from .deadlocks import watch
 from .descriptors import DescriptorTable, Listener
 from .entries import DeferredCall, Throw, throw_into
 from .run_queue import RunQueue
@@ -40,6 +39,10 @@ from .timers import Timer
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
 may_move: Callable[[Hub], bool] | None = None
+
+# Looks now and then whether anybody could still wake an owned hub's main greenlet; set by
+# `_greenthread.deadlocks`.
+watch_for_deadlocks: Callable[[Hub], asyncio.TimerHandle | None] | None = None
 
 # How many waits of clean-up blocks are cut short on a loop that is closed.
 _CUTS = 100
@@ -138,8 +141,8 @@ class Hub(RunQueue):
                 if queue is not None:
                     queue.resume_interrupted()
             self._signals.arm()
-            if self.deadlock_timer is None:
-                self.deadlock_timer = watch(self)
+            if self.deadlock_timer is None and watch_for_deadlocks is not None:
+                self.deadlock_timer = watch_for_deadlocks(self)
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
             main._hub = self.mains_hub  # type: ignore[attr-defined]

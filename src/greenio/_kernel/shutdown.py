@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
-from .two_waiters import stack_of
+from .._loop.two_waiters import stack_of
 
 if TYPE_CHECKING:
     from .hub import Hub

@@ -27,9 +27,9 @@ from .._greenthread.descriptor_waits import (
     notify_close,
     notify_opened,
 )
+from .._greenthread.holding_up import hub_to_wait_in
 from .._kernel.current import existing_hub
 from .._kernel.descriptors import READ, WRITE, Listener
-from .._kernel.holding_up import hub_to_wait_in
 from .._kernel.hub import Hub, all_hubs
 from .._std.errors import IOClosed
 from .._std.originals import (

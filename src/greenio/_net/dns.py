@@ -19,7 +19,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from .._bridge.await_ import await_
-from .._kernel.holding_up import hub_to_wait_in
+from .._greenthread.holding_up import hub_to_wait_in
 from .._std.errors import BlockingInLoopError
 from .._std.originals import getaddrinfo as _getaddrinfo
 from .._std.originals import gethostbyaddr as _gethostbyaddr

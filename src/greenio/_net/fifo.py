@@ -12,8 +12,8 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from .._greenthread.holding_up import may_hold_up, note_held_up
 from .._kernel.current import cannot_wait
-from .._kernel.holding_up import may_hold_up, note_held_up
 from .._kernel.waiters import GreenWaiter, mutex, new_waiter
 from .._std.originals import os_close, os_open, start_new_thread
 

@@ -6,9 +6,9 @@ import errno
 import os
 
 from .._greenthread.descriptor_waits import wait_descriptor
+from .._greenthread.holding_up import may_hold_up, note_held_up
 from .._greenthread.sleeping import sleep
 from .._kernel.descriptors import READ
-from .._kernel.holding_up import may_hold_up, note_held_up
 from .._std.errors import BlockingInLoopError
 from .._std.originals import os_close, os_pidfd_open, os_wait, os_waitpid, time_sleep
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from .._kernel.holding_up import note_patched
+from .._greenthread.holding_up import note_patched
 from .._net.ssl import make_contexts_follow
 from .._std import originals as _originals
 from .._std.originals import RLock

@@ -1,4 +1,4 @@
-"""Queues: `LightQueue`, `Queue`, `LifoQueue`, `PriorityQueue` and `SimpleQueue`.
+"""Queues: `LightQueue`, `Queue` and `SimpleQueue`; see `ordered_queues` for others.
 
 They differ from the standard library's in one thing, as eventlet's do: ``maxsize=None``
 means without limit, and ``maxsize=0`` is a rendezvous: `put` waits until somebody takes
@@ -12,9 +12,9 @@ What holds at any time, and all of the code below keeps true:
   whoever makes room moves it in and wakes the waiter.
 * Either of them may be killed after it was woken, before it runs. The item then goes
   back to where it comes out next, or out of the queue, if nobody has taken it.
+  For this one case a queue may hold more than its maximum.
 * In a rendezvous the receiver goes on before the sender: whoever puts an item for which
   somebody waits already lets him run first.
-  For this one case a queue may hold more than its maximum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from queue import Empty, Full  # noqa: TID251 - classes; nothing of them is patched
 from typing import Any, Generic, TypeVar
 
@@ -546,55 +545,6 @@ class Queue(LightQueue[T]):
                 return True
             self._joiners.append(waiter)
         return await self._joiners.wait_async(waiter, timeout, None) is not TIMED_OUT
-
-
-class LifoQueue(Queue[T]):
-    """A `Queue` that gives the item out first that was put in last."""
-
-    def _init(self, maxsize: int | None) -> None:
-        self.queue = []
-
-    def _put(self, item: T) -> None:
-        self.queue.append(item)
-
-    def _get(self) -> T:
-        return self.queue.pop()  # type: ignore[no-any-return]
-
-    def _unget(self, item: T) -> None:
-        self.queue.append(item)
-
-
-class PriorityQueue(Queue[T]):
-    """A `Queue` that gives the smallest item out first.
-
-    Items are compared with ``<``; pairs of a number and a datum are usual.
-    """
-
-    def _init(self, maxsize: int | None) -> None:
-        self.queue = []
-
-    def _put(self, item: T) -> None:
-        try:
-            heappush(self.queue, item)
-        except Exception:
-            # It was not comparable, but is in the list already.
-            self._remove(item)
-            raise
-
-    def _get(self) -> T:
-        return heappop(self.queue)  # type: ignore[no-any-return]
-
-    def _unget(self, item: T) -> None:
-        try:
-            heappush(self.queue, item)
-        except Exception:  # noqa: S110 - it is in, if not in its place
-            pass
-
-    def _remove(self, item: T) -> bool:
-        if not super()._remove(item):
-            return False
-        heapify(self.queue)
-        return True
 
 
 def _fail(outcome: Any) -> None:

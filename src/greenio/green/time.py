@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from .._greenthread.holding_up import may_hold_up as _may_hold_up
+from .._greenthread.holding_up import note_held_up as _note_held_up
 from .._greenthread.sleeping import sleep as _sleep
-from .._kernel.holding_up import may_hold_up as _may_hold_up
-from .._kernel.holding_up import note_held_up as _note_held_up
 from .._patch.modules import complete as _complete
 from .._patch.modules import standard as _standard
 from .._patch.signals import pthread_getcpuclockid as _pthread_getcpuclockid

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from .._greenthread.deadlocks import detect_deadlocks as detect_deadlocks
 from .._greenthread.descriptor_waits import notify_close as notify_close
 from .._greenthread.descriptor_waits import notify_opened as notify_opened
 from .._greenthread.descriptor_waits import trampoline as trampoline
 from .._kernel.current import get_hub as get_hub
 from .._kernel.current import use_hub as use_hub
-from .._kernel.deadlocks import detect_deadlocks as detect_deadlocks
 from .._kernel.hub import Hub as Hub
 from .._kernel.shutdown import set_shutdown_timeout as set_shutdown_timeout
 from .._std.errors import DeadlockError as DeadlockError

@@ -15,15 +15,14 @@ import os
 import signal
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from greenlet import getcurrent
 
+from .._kernel import hub as _hub
+from .._kernel.hub import Hub
 from .._std.errors import DeadlockError
 from .._std.originals import all_tasks, in_main_thread
-
-if TYPE_CHECKING:
-    from .hub import Hub
 
 _VARIABLE = "GREENIO_DETECT_DEADLOCKS"
 _enabled = os.environ.get(_VARIABLE, "1") not in ("", "0")
@@ -151,3 +150,6 @@ def _run_info() -> str:
     except Exception as exc:
         # The error itself is to arrive.
         return f"(who waits is not known: {exc!r})"
+
+
+_hub.watch_for_deadlocks = watch

@@ -6,12 +6,9 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from greenlet import greenlet
-
-if TYPE_CHECKING:
-    from .descriptors import Listener
 
 _PACKAGE = Path(__file__).parents[1]
 _ROOMS = ("_loop", "_kernel", "_sync", "_greenthread", "_bridge", "_net")
@@ -33,7 +30,7 @@ def stack_of(waiter: greenlet) -> str:
     return _users_stack(waiter.gr_frame)
 
 
-def simultaneous_use(listener: Listener, second: greenlet) -> str:
+def simultaneous_use(listener: Any, second: greenlet) -> str:
     """The message for two who wait for one thing, with where each of them is."""
     first = listener.waiter
     assert first is not None

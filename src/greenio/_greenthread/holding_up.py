@@ -17,9 +17,9 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
+from .._kernel.current import hub_to_park_in, is_held_up
+from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError, BlockingInLoopWarning
-from .current import hub_to_park_in, is_held_up
-from .hub import Hub
 
 VARIABLE = "GREENIO_BLOCKING_IN_LOOP"
 POLICIES = ("warn", "allow", "refuse")
