@@ -1,8 +1,9 @@
 """Noticing that the main program waits for what nobody can bring about any more.
 
-An owned hub's loop has a timer, which is due after a second, and later the longer the
-program runs. It looks for whoever could still wake somebody, and if there is nobody,
-raises `DeadlockError` in the main program. While anything happens it costs nothing.
+Where the loop of an owned hub would wait without a limit it waits for a second at first,
+and then for longer and longer. In between it looks for whoever could still wake somebody,
+and if there is nobody, raises `DeadlockError` in the main program. A loop that has a timer
+or anything else to do is not held up.
 
 It must never be wrong, so it takes whatever it does not know for a waker: it knows the
 standard loop only, and whether there are other OS threads only where the system says so.
@@ -56,34 +57,35 @@ def detect_deadlocks(state: bool) -> None:
     _enabled = state
 
 
-def watch(hub: Hub) -> asyncio.TimerHandle | None:
-    """Look now and then for who could wake the main greenlet of an owned hub."""
+def watch(hub: Hub) -> bool:
+    """Look for who could wake the main greenlet of an owned hub, when its loop idles.
+
+    Returns:
+        Whether the loop is one that can be watched.
+    """
     loop = hub.loop
     if type(loop) is not asyncio.SelectorEventLoop or not _THREADS.is_dir():
-        return None
-    return loop.call_later(_FIRST, _Look(hub), context=hub.context)
+        return False
+    selector: Any = getattr(loop, "_selector")  # noqa: B009 - it is not in the stubs
+    select = selector.select
+
+    def watching(timeout: float | None = None) -> Any:
+        if timeout is not None:
+            return select(timeout)
+        seconds = _FIRST
+        while not (events := select(seconds)):
+            if _enabled and _nobody_is_left(hub):
+                loop.call_soon(_raise_in_main_program, hub, context=hub.context)
+                break
+            seconds = min(2 * seconds, _LONGEST)
+        return events
+
+    selector.select = watching
+    return True
 
 
-class _Look:
-    """The callback of the timer."""
-
-    __slots__ = ("_hub", "_seconds")
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._seconds = _FIRST
-
-    def __call__(self) -> None:
-        hub = self._hub
-        if hub.closed:
-            return
-        stuck = _enabled and _nobody_is_left(hub)
-        self._seconds = min(2 * self._seconds, _LONGEST)
-        hub.deadlock_timer = hub.loop.call_later(
-            self._seconds, self, context=hub.context
-        )
-        if stuck:
-            hub.pass_on(DeadlockError(_run_info()))
+def _raise_in_main_program(hub: Hub) -> None:
+    hub.pass_on(DeadlockError(_run_info()))
 
 
 def _nobody_is_left(hub: Any) -> bool:

@@ -42,7 +42,7 @@ may_move: Callable[[Hub], bool] | None = None
 
 # Looks now and then whether anybody could still wake an owned hub's main greenlet; set by
 # `_greenthread.deadlocks`.
-watch_for_deadlocks: Callable[[Hub], asyncio.TimerHandle | None] | None = None
+watch_for_deadlocks: Callable[[Hub], bool] | None = None
 
 # How many waits of clean-up blocks are cut short on a loop that is closed.
 _CUTS = 100
@@ -83,7 +83,9 @@ class Hub(RunQueue):
         self.descriptors = DescriptorTable(self)
         self._supervisor: asyncio.Task[None] | None = None
         self._signals = SignalWakeup(loop)
-        self.deadlock_timer: asyncio.TimerHandle | None = None
+        self.watched = False
+        # Green threads that the loop was closed under; kept until they are ended.
+        self.left_behind: list[greenlet] = []
         # The greenlet of the thread that owns an owned hub; it parks like any other.
         self.main: greenlet | None = None
         # Which of the twins the main greenlet belongs to.
@@ -141,8 +143,8 @@ class Hub(RunQueue):
                 if queue is not None:
                     queue.resume_interrupted()
             self._signals.arm()
-            if self.deadlock_timer is None and watch_for_deadlocks is not None:
-                self.deadlock_timer = watch_for_deadlocks(self)
+            if not self.watched and watch_for_deadlocks is not None:
+                self.watched = watch_for_deadlocks(self)
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
             main._hub = self.mains_hub  # type: ignore[attr-defined]
@@ -303,7 +305,9 @@ class Hub(RunQueue):
         current = getcurrent()
         # Where they come back to when they wait or end.
         self._set_loop_greenlet(current)
-        for thread in self.green_threads():
+        threads = self.green_threads()
+        self.left_behind = []
+        for thread in threads:
             if thread is current or outlives_its_loop(thread):
                 continue
             if not thread:

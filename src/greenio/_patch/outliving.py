@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import sys
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
@@ -38,7 +39,13 @@ from .._std.originals import in_main_thread
 def loop_closes(loop: asyncio.AbstractEventLoop) -> None:
     """Take those elsewhere who outlive a loop; called before it is closed."""
     hub = _current.attached_hubs.get(loop)
-    if hub is None or loop.is_running() or not _may_move(hub):
+    if hub is None or loop.is_running():
+        return
+    if sys.version_info >= (3, 15):
+        # The collector takes greenlets apart there that only a cycle keeps, and their
+        # `finally` blocks do not run.
+        hub.left_behind = hub.green_threads()
+    if not _may_move(hub):
         return
     threads = hub.green_threads()
     if any(outlives_its_loop(thread) for thread in threads):
