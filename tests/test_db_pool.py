@@ -71,7 +71,10 @@ class Connection:
 @BOTH
 def test_a_database(hub_name, kind, tmp_path):
     path = tmp_path / "database"
-    pool = kind(sqlite3, 1, 3, 10, 30, 5, database=path, check_same_thread=False)
+    options = {"database": path, "check_same_thread": False}
+    # Who writes waits for the others first; whoever has read before would be refused.
+    options.update(timeout=50, isolation_level="IMMEDIATE")
+    pool = kind(sqlite3, 1, 3, 10, 30, 5, **options)
     with pool.item() as connection:
         connection.cursor().execute("create table t (n integer)")
         connection.commit()
