@@ -338,7 +338,6 @@ class InlineThread(GreenThread):
     async def serve_until_done(self) -> None:
         """Wait until it ends, awaiting for it what it asks for."""
         hub = self._hub
-        loop = hub.loop
         task: Any = self.task
         if _TASKS_COUNT:
             self._cancellations = task.cancelling()
@@ -371,12 +370,7 @@ class InlineThread(GreenThread):
                 self.value = exc
                 self._exchange = _RAISED
             if getcurrent() is hub.loop_greenlet:
-                # `run_in_step`, written out.
-                _leave_task(loop, task)
-                try:
-                    _switch(self)
-                finally:
-                    _enter_task(loop, task)
+                run_in_step(self)
             else:
                 # The caller has got a portal meanwhile.
                 hub.wake(self)

@@ -93,3 +93,13 @@ class OfFutures:
             f"{owner.__name__!r} object has no attribute {self._name!r}: it can be "
             f"awaited, but is no asyncio.Future; {self._instead}"
         )
+
+
+def key_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a link is found by in a table; what cannot be a key is found by looking."""
+    try:
+        key = (func, args, frozenset(kwargs.items()) if kwargs else None)
+        hash(key)
+    except TypeError:
+        return object()
+    return key

@@ -54,7 +54,13 @@ from .._loop.reraise import exception_from, forget_locals, forget_own_frames
 from .._std.errors import HubClosedError
 from .._std.interpreter_exit import is_exiting
 from .._std.originals import get_ident
-from .arguments import OfFutures, check_callable, check_throwable, name_of
+from .arguments import (
+    OfFutures,
+    check_callable,
+    check_throwable,
+    key_of,
+    name_of,
+)
 from .coroutines import finished
 from .spawn_site import stack_of_spawner
 
@@ -425,7 +431,7 @@ class GreenThread(greenlet):
                 links = self._links
                 if links is None:
                     self._links = links = {}
-                key = _key_of(func, args, kwargs)
+                key = key_of(func, args, kwargs)
                 links[object() if key in links else key] = (func, args, kwargs)
                 return
         self._call_link(func, args, kwargs)
@@ -440,7 +446,7 @@ class GreenThread(greenlet):
             links = self._links
             if not links:
                 return False
-            key = _key_of(func, args, kwargs)
+            key = key_of(func, args, kwargs)
             if key not in links:
                 # Made twice with these, or with what cannot be a key.
                 call = (func, args, kwargs)
@@ -470,10 +476,8 @@ class GreenThread(greenlet):
 
 
 PENDING = "pending"
-_DONE = "done"
-_FAILED = "failed"
-_KILLED_STATE = "killed"
-_CANCELLED = "cancelled"
+_DONE, _FAILED = "done", "failed"
+_KILLED_STATE, _CANCELLED = "killed", "cancelled"
 # Ends that are no failures; each raise may be of an instance of its own.
 _KILLED = (GreenletExit, asyncio.CancelledError)
 _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
@@ -548,16 +552,6 @@ class _Unretrieved:
 
 
 _Link = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-def _key_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a link is found by in a table; what cannot be a key is found by looking."""
-    try:
-        key = (func, args, frozenset(kwargs.items()) if kwargs else None)
-        hash(key)
-    except TypeError:
-        return object()
-    return key
 
 
 def _state_after(error: BaseException) -> str:

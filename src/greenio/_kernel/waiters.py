@@ -105,7 +105,7 @@ class GreenWaiter(Waiter):
         hub = self._hub
         if get_ident() != hub.thread_id:
             return self._wake_from_elsewhere(value)
-        # Hub.wake, written out.
+        # Hub.wake, written out: who is made ready is marked as woken in the same step.
         hub.lone = True
         ready = hub.ready
         if ready:
@@ -156,7 +156,7 @@ class GreenWaiter(Waiter):
             return park_outside(self.block)
         hub = self._hub
         while not self.done:
-            # Hub.park, written out.
+            # Hub.park, written out: it saves a hundredth of a way through a queue and back.
             batch = hub.batch
             if batch:
                 successor = batch[0]
