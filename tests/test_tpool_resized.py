@@ -32,3 +32,5 @@ def test_no_call_is_lost_when_another_thread_resizes_the_pool(hub_name):
         over.set()
         resizer.join()
         tpool.killall()
+        # Others need as many threads as they wait in.
+        tpool.set_num_threads(tpool.DEFAULT_SIZE)
