@@ -15,6 +15,13 @@ from greenio import tpool
 
 
 @pytest.fixture(autouse=True)
+def _size_of_the_pool():
+    """Other tests need as many threads as they wait in."""
+    yield
+    tpool.set_num_threads(tpool.DEFAULT_SIZE)
+
+
+@pytest.fixture(autouse=True)
 def _fresh_pool():
     yield
     tpool.killall()
