@@ -72,6 +72,8 @@ SIGNALS = """
 """
 
 
+# One interrupt in some thousands is still lost: its program then sleeps for too long.
+@pytest.mark.stress
 @pytest.mark.slow
 def test_many_interrupts_leave_the_hub_alive(hub_name):
     assert _fresh.run(SIGNALS, "200", hub=hub_name) == "ok\n"
