@@ -7,6 +7,7 @@ thread: `spawn`, `sleep`, pools, queues and sockets wait by letting the loop run
 from __future__ import annotations
 
 import importlib
+import os as _os
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent as getcurrent
@@ -16,6 +17,7 @@ from ._bridge.await_ import await_ as await_
 from ._bridge.await_ import run_green as run_green
 from ._bridge.ensure_portal import ensure_portal as ensure_portal
 from ._bridge.group import GreenGroup as GreenGroup
+from ._bridge.group import GreenGroupStatistics as GreenGroupStatistics
 from ._bridge.loop_visibility import hide_loop as hide_loop
 from ._bridge.loop_visibility import loop_hidden as loop_hidden
 from ._bridge.portal import has_portal as has_portal
@@ -33,6 +35,7 @@ from ._greenthread import deadlocks as _deadlocks  # noqa: F401
 from ._patch import nested_loops as _nested_loops
 from ._std.errors import BlockingInLoopError as BlockingInLoopError
 from ._std.errors import BlockingInLoopWarning as BlockingInLoopWarning
+from ._std.errors import EventletDeprecationWarning as EventletDeprecationWarning
 from ._std.errors import SimultaneousUseError as SimultaneousUseError
 from ._std.public_names import claim as _claim
 from ._version import __version__ as __version__
@@ -130,7 +133,9 @@ __all__ = [
     "BoundedSemaphore",
     "CappedSemaphore",
     "Event",
+    "EventletDeprecationWarning",
     "GreenGroup",
+    "GreenGroupStatistics",
     "GreenPile",
     "GreenPool",
     "GreenThread",
@@ -200,3 +205,11 @@ def __dir__() -> list[str]:
 
 
 _claim(globals())
+
+# In every process of a service, by its environment.
+if _os.environ.get("GREENIO_AS_EVENTLET", "0") not in ("", "0"):
+    __getattr__("install_as_eventlet")()
+if _os.environ.get("GREENIO_RUN_INFO_SIGNAL"):
+    from ._debug.on_signal import obey_environment as _obey
+
+    _obey()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import io
+from typing import Any
 
 from .._kernel.waiters import mutex
 from .._sync.queue import LightQueue
@@ -18,6 +19,8 @@ from .._sync.semaphore import Semaphore
 
 # How many bytes of the body are enough for the time being.
 AHEAD = 64 * 1024
+# What has come, and how often some of it was taken.
+_Pipe = tuple[LightQueue[Any], Semaphore]
 
 
 class Body:
@@ -28,26 +31,34 @@ class Body:
     """
 
     def __init__(self, on_demand: bool) -> None:
-        self._chunks: LightQueue[bytes | BaseException] = LightQueue()
+        # Made with the first use: many requests have no body, or none that is read.
+        self._both: _Pipe | None = None
         self._on_demand = on_demand
         # How many bytes there are. Pretending that there are too many holds the
         # listener up.
         self._ahead = AHEAD if on_demand else 0
-        self._taken = Semaphore(0)
         self._end: bytes | BaseException | None = None
+
+    def _pipe(self) -> _Pipe:
+        """What both sides use."""
+        with mutex:
+            pipe = self._both
+            if pipe is None:
+                pipe = self._both = (LightQueue(), Semaphore(0))
+        return pipe
 
     # -- the listener's side -----------------------------------------------------
 
     async def room(self) -> None:
         """Wait until more is wanted."""
         while self._ahead >= AHEAD:
-            await self._taken.acquire_async()
+            await self._pipe()[1].acquire_async()
 
     def feed(self, chunk: bytes) -> None:
         """Hand in a part of the body."""
         with mutex:
             self._ahead += len(chunk)
-        self._chunks.put(chunk)
+        self._pipe()[0].put(chunk)
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes.
@@ -55,7 +66,7 @@ class Body:
         Args:
             error: Why not, if it isn't the end of the body; readers get it.
         """
-        self._chunks.put(b"" if error is None else error)
+        self._pipe()[0].put(b"" if error is None else error)
 
     def client_gone(self) -> None:
         """Say that nothing more comes because the client has gone."""
@@ -79,7 +90,7 @@ class Body:
             if self._on_demand:
                 self._on_demand = False
                 self._take_away(AHEAD)
-            chunk = self._chunks.get()
+            chunk = self._pipe()[0].get()
             if chunk and isinstance(chunk, bytes):
                 self._take_away(len(chunk))
                 return chunk
@@ -92,7 +103,7 @@ class Body:
         # Readers may be in other OS threads.
         with mutex:
             self._ahead -= count
-        self._taken.release()
+        self._pipe()[1].release()
 
 
 class BodyFile(io.BufferedIOBase):

@@ -73,6 +73,8 @@ def _split_path(scope: Scope) -> tuple[str, str]:
     that was clear leave it out.
     """
     path: str = scope["path"]
+    if path.isascii() and not scope.get("root_path"):
+        return "", path
     raw = scope.get("raw_path")
     if raw and "\ufffd" in path and unquote(raw.decode("latin-1")) == path:
         # The path was no UTF-8, and what it was is lost in its decoded form.

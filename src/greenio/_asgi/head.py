@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.util import is_hop_by_hop
 
 _STATUS = re.compile(r"([2-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -15,23 +15,25 @@ _LENGTH = re.compile(rb"[0-9]+")
 _BODILESS = frozenset({204, 304})
 
 
-class Head(NamedTuple):
+class Head:
     """The head of a response.
 
     Attributes:
         status: The status code.
         headers: The headers as ASGI wants them.
-        length: The Content-Length, if the application gave one.
+        length: The Content-Length, if there is one.
+        bodiless: Whether such a response has no body, whatever the request was.
     """
 
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    length: int | None
+    __slots__ = ("bodiless", "headers", "length", "status")
 
-    @property
-    def bodiless(self) -> bool:
-        """Whether such a response has no body, whatever the request was."""
-        return self.status in _BODILESS
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], length: int | None
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.length = length
+        self.bodiless = status in _BODILESS
 
 
 def make_head(status: Any, headers: Any) -> Head:

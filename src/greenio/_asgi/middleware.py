@@ -75,25 +75,37 @@ class WSGIMiddleware:
             return
         request.start()
         thread = request.thread
-        listener = asyncio.create_task(request.listen())
         self._requests.add(request)
         cancellation: asyncio.CancelledError | None = None
+        listener: asyncio.Task[None] | None = None
+        first = True
         try:
             while not thread.dead:
                 try:
+                    if first:
+                        first = False
+                        # The thread's first turn comes before this goes on.
+                        await asyncio.sleep(0)
+                        continue
+                    if listener is None and cancellation is None:
+                        listener = request.loop.create_task(request.listen())
                     await thread.wait_end_async()
                 except asyncio.CancelledError as exc:
                     cancellation = exc
                     request.kill()
         finally:
             self._requests.discard(request)
-            listener.cancel()
+            if listener is not None:
+                listener.cancel()
+        await request.send_last()
         if cancellation is not None:
             raise cancellation
-        # It takes a turn of the loop to end, unless the server does something about it.
-        await asyncio.sleep(0)
-        if not listener.done():
-            await asyncio.wait((listener,))
+        if listener is not None:
+            # It takes a turn of the loop to end, unless the server does something about
+            # it.
+            await asyncio.sleep(0)
+            if not listener.done():
+                await asyncio.wait((listener,))
         await request.conclude()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

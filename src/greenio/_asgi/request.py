@@ -6,9 +6,13 @@ Who does what:
   the server's ``send``. It goes on when that has returned, which is how a slow client
   slows it down.
 * The listener (`Request.listen`), a coroutine beside it, receives. It hands the body to
-  the reader, and kills the green thread when the client goes away.
-* The Task that the server called waits for the green thread. What remains to be sent
-  when the application has failed is sent there (`Request.conclude`).
+  the reader, and kills the green thread when the client goes away. An application that
+  answers in its first turn, without reading, never needs it, and has none: the Task
+  looks one turn later whether it has come to its end.
+* The Task that the server called waits for the green thread. The end of an answer that
+  has no `close` is sent there (`Request.send_last`), since nothing is to happen after
+  it in the green thread, and so is what remains to be sent when the application has
+  failed (`Request.conclude`).
 
 The application is killed once at most, so that what it does about it is not interrupted;
 and never by the client once the response is complete, since `close` may do what is to
@@ -84,10 +88,13 @@ class Request:
         self._gone = False
         self._killed = False
         self._failed = False
+        # Whether the end of the answer is left to the server's Task, and what it is.
+        self._leaves_last = False
+        self._last: list[Message] = []
         self.thread: GreenThread
 
     def start(self) -> None:
-        """Start the green thread, in the caller's context."""
+        """Have the green thread run in the next turn, in the caller's context."""
         self.thread = start_here(self.run)
 
     def __repr__(self) -> str:
@@ -99,6 +106,7 @@ class Request:
         """Call the application and send what it returns."""
         try:
             result = self._app(self.environ, self._start_response)
+            self._leaves_last = type(result) in (list, tuple)
             try:
                 self._send_all(result)
             finally:
@@ -188,7 +196,7 @@ class Request:
         head = self._started()
         if head.length is None and not (head.bodiless or self._is_head):
             head.headers.append((b"content-length", b"%d" % length))
-            self._head = head._replace(length=length)
+            head.length = length
 
     def _send_chunk(self, chunk: bytes) -> bool:
         """Send a part of the body; False if there was too much."""
@@ -247,6 +255,9 @@ class Request:
 
     def _transmit(self, messages: list[Message]) -> None:
         self._complete = not messages[-1]["more_body"]
+        if self._complete and self._leaves_last:
+            self._last = messages
+            return
         try:
             await_(self._send_each(messages))
         except OSError:
@@ -294,6 +305,17 @@ class Request:
         if not self._killed:
             self._killed = True
             self.thread.kill()
+
+    async def send_last(self) -> None:
+        """Send the end of the answer, if the green thread has left that to its caller."""
+        messages, self._last = self._last, []
+        try:
+            await self._send_each(messages)
+        except OSError:
+            # The client has gone.
+            pass
+        except Exception as error:
+            log.error("%s failed", self._name, exc_info=error)
 
     async def conclude(self) -> None:
         """Send what remains to be sent when the green thread has ended.

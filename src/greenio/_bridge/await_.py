@@ -3,9 +3,8 @@
 Both keep the caller's contextvars context (the same Context object, so changes are seen
 on both sides), both pass cancellation on, and both wait until it is finished.
 
-`await_` has three kinds of callers. A portal awaits as a part of its Task. An inline
-thread (below) has its caller await for it. Any other green thread starts a Task; see
-`await_in_task`.
+`await_` has three kinds of callers. A portal awaits as a part of its Task. An inline thread
+(below) has its caller await for it. Others start a Task; see `await_in_task`.
 
 Inline threads
 ==============
@@ -49,10 +48,10 @@ exchange when the thread parks; otherwise he waits, and it wakes him.
 Cancellation
 ------------
 
-Each one that the caller gets is raised once: in the function if it waits or will wait
-again, in the caller if it has ended by then. The result is dropped there, as asyncio
-does when a Task is cancelled in the turn in which its future is completed; a failure is
-the CancelledError's cause, and reported.
+Each one that the caller gets is raised once: in the function if it waits or will wait again,
+in the caller if it has ended by then. The result is dropped there, as asyncio does when a
+Task is cancelled as its future is completed; a failure is the CancelledError's cause, and
+reported.
 """
 
 from __future__ import annotations
@@ -70,18 +69,20 @@ from contextvars import Context
 from types import CoroutineType, FunctionType
 from typing import Any, ParamSpec, TypeVar
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
 from .._greenthread import coroutines
 from .._greenthread.arguments import check_callable, name_of
-from .._greenthread.thread import PENDING, GreenThread, body, kill
+from .._greenthread.killing import kill
+from .._greenthread.thread import GreenThread, body
+from .._greenthread.thread_names import PENDING
 from .._kernel import current as _current
 from .._kernel.current import get_hub
-from .._kernel.entries import deliver
 from .._kernel.hub import Hub
-from .._kernel.waiters import TaskWaiter
+from .._kernel.waiters import TaskWaiter, new_task_waiter
 from .._std.errors import HubClosedError
 from .await_in_task import await_green_thread, await_in_task, checked
+from .cancellation import Cancellation, name_failure
 from .greenlet_cache import cache_of, keep
 from .portal import Portal
 from .send_again import send_again
@@ -122,8 +123,9 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     exception goes on when that cancellation is finished.
 
     Args:
-        awaitable: A coroutine, a Task or Future of the caller's loop, a
-            `concurrent.futures.Future`, a GreenThread, or anything with ``__await__``.
+        awaitable: A coroutine, a Task or Future of the caller's loop, or of another one
+            that green code runs in this OS thread, a `concurrent.futures.Future`, a
+            GreenThread, or anything with ``__await__``.
             A GreenThread is killed if the caller is ended; its `wait` only looks.
 
     Returns:
@@ -176,6 +178,9 @@ async def run_green(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     It runs in the caller's context, and starts at once, as an awaited coroutine does.
     Cancelling the wait raises `CancelledError` inside the function, where it waits, as it
     would in a coroutine.
+
+    What it calls must be green, or it holds up the loop: greenio's own calls, or after
+    `monkey_patch` the standard library's. Unpatched, `requests.get` blocks in here too.
 
     Args:
         func: The function.
@@ -247,6 +252,7 @@ class InlineThread(GreenThread):
         context: Context | None = None,
     ) -> None:
         super().__init__(hub, func, args, kwargs, context)
+        hub.keep_track(self)
         self.run = _serve
         # The caller, also where he is in his step and waits for nothing yet.
         self.has_taker = True
@@ -362,13 +368,7 @@ class InlineThread(GreenThread):
                 self._abandon()
                 raise
             except BaseException as exc:
-                # In the traceback stands the thread's frame instead of this one.
-                if exc.__traceback__ is not None:
-                    exc.__traceback__ = exc.__traceback__.tb_next
-                if isinstance(exc, asyncio.CancelledError):
-                    self._cancellations = _cancellations_of(task)
-                self.value = exc
-                self._exchange = _RAISED
+                self._take_failure(exc)
             if getcurrent() is hub.loop_greenlet:
                 run_in_step(self)
             else:
@@ -387,9 +387,19 @@ class InlineThread(GreenThread):
         # Since 3.13 the frame of what was awaited keeps this one, by `f_back`.
         del self
 
+    def _take_failure(self, error: BaseException) -> None:
+        """What was awaited has failed: the function is to see that."""
+        # In the traceback stands the thread's frame instead of the caller's.
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next
+        if isinstance(error, asyncio.CancelledError):
+            self._cancellations = _cancellations_of(self.task)
+        self.value = error
+        self._exchange = _RAISED
+
     async def _wait_for_thread(self) -> None:
         """Wait until it ends or asks for something."""
-        self.caller_waiter = waiter = TaskWaiter()
+        self.caller_waiter = waiter = new_task_waiter()
         self.watch(waiter)
         try:
             await waiter.future
@@ -407,7 +417,7 @@ class InlineThread(GreenThread):
 
     def _part_with(self, error: asyncio.CancelledError) -> None:
         """It has ended, and the caller takes a cancellation instead of its outcome."""
-        _name_failure(self, error)
+        name_failure(self, error)
         self.detach_caller()
         if self:
             self._hub.wake(self)
@@ -429,46 +439,6 @@ class InlineThread(GreenThread):
 def _cancellations_of(task: Any) -> int:
     """How often a Task has been cancelled, as far as it counts."""
     return task.cancelling() if _TASKS_COUNT else 0
-
-
-class Cancellation:
-    """A run-queue entry that raises a caller's cancellation in what he waits for.
-
-    It is false, so only the loop greenlet runs it.
-    """
-
-    __slots__ = ("_args", "_thread", "seen")
-
-    def __init__(self, thread: greenlet, error: asyncio.CancelledError) -> None:
-        self._thread = thread
-        self._args = error.args
-        # Whether the function has got it.
-        self.seen = False
-
-    def __bool__(self) -> bool:
-        return False
-
-    def switch(self) -> None:
-        thread = self._thread
-        if thread and not thread.dead:
-            self.seen = True
-            deliver(thread, [self.error()])
-
-    def error(self) -> asyncio.CancelledError:
-        """Return what is to be raised, which nobody else knows."""
-        return asyncio.CancelledError(*self._args)
-
-
-def _name_failure(thread: GreenThread, error: asyncio.CancelledError) -> None:
-    """A green thread has ended, and its caller raises a cancellation instead."""
-    failure = thread._error
-    if failure is not None and not isinstance(
-        failure, (GreenletExit, asyncio.CancelledError)
-    ):
-        error.__cause__ = failure
-    report = thread._unretrieved
-    if report is not None:
-        report.make(thread)
 
 
 def _serve() -> None:
@@ -576,7 +546,7 @@ async def _wait_or_cancel(thread: GreenThread) -> None:
             await thread.wait_end_async()
         except asyncio.CancelledError as error:
             if thread.dead:
-                _name_failure(thread, error)
+                name_failure(thread, error)
                 raise
             if not thread:
                 # Never started: nothing of it is to run.
@@ -587,7 +557,7 @@ async def _wait_or_cancel(thread: GreenThread) -> None:
                 thread._hub.wake(owed)
     if owed is not None and not owed.seen:
         unseen = owed.error()
-        _name_failure(thread, unseen)
+        name_failure(thread, unseen)
         try:
             raise unseen
         finally:

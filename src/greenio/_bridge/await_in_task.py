@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from .._greenthread.thread import GreenThread
-from .._kernel.current import get_hub, hub_to_park_in
+from .._kernel.current import get_hub, hub_to_park_in, runs_here
 from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError
 from .send_again import send_again
@@ -104,7 +104,10 @@ def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:
 def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
     """Return what a coroutine of the loop can await, or raise."""
     if asyncio.isfuture(awaitable):
-        if awaitable.get_loop() is not loop:
+        owner = awaitable.get_loop()
+        if owner is not loop:
+            if runs_here(owner, loop):
+                return _mirrored(awaitable, loop)
             raise RuntimeError(
                 f"{awaitable!r} belongs to another event loop than the caller; wait "
                 "for it there, or pass a concurrent.futures.Future from loop to loop "
@@ -118,6 +121,34 @@ def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
             f"{awaitable!r}; a blocking function is just called"
         )
     return awaitable
+
+
+def _mirrored(
+    future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+) -> asyncio.Future[Any]:
+    """Return a future of a loop that ends as one of another loop does."""
+    mirror = loop.create_future()
+
+    def settle(_: asyncio.Future[Any]) -> None:
+        if mirror.done():
+            return
+        if future.cancelled():
+            mirror.cancel()
+            return
+        error = future.exception()
+        if error is None:
+            mirror.set_result(future.result())
+        else:
+            mirror.set_exception(error)
+
+    def pass_on(_: asyncio.Future[Any]) -> None:
+        future.remove_done_callback(settle)
+        if mirror.cancelled():
+            future.cancel()
+
+    future.add_done_callback(settle)
+    mirror.add_done_callback(pass_on)
+    return mirror
 
 
 def _future_of(

@@ -14,14 +14,14 @@ The exchange takes effect with the Task's next step, so `ensure_portal` lets one
 from __future__ import annotations
 
 import asyncio
-import ctypes
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._std.originals import current_task
 from .portal import Stepper, has_portal
 
-_WORD = ctypes.sizeof(ctypes.c_void_p)
+if TYPE_CHECKING:
+    import ctypes
 
 
 async def ensure_portal() -> None:
@@ -107,6 +107,9 @@ def _exchange(task: asyncio.Task[Any], coro: Any, rest: _Rest) -> None:
     else:
         if task.get_coro() is rest:
             return
+    # Here, since it takes as long to import as a thirtieth of greenio.
+    import ctypes
+
     field = _field(task, coro)
     if field is None:
         raise RuntimeError(
@@ -122,6 +125,8 @@ def _exchange(task: asyncio.Task[Any], coro: Any, rest: _Rest) -> None:
 
 def _field(task: asyncio.Task[Any], coro: Any) -> ctypes.c_void_p | None:
     """Find where a Task written in C keeps its coroutine."""
+    import ctypes
+
     kind = type(task)
     if kind is not asyncio.Task:
         # A subclass keeps it where its base does, if it is one.
@@ -129,7 +134,7 @@ def _field(task: asyncio.Task[Any], coro: Any) -> ctypes.c_void_p | None:
             return None
         kind = asyncio.Task
     start = object.__basicsize__
-    for offset in range(start, kind.__basicsize__, _WORD):
+    for offset in range(start, kind.__basicsize__, ctypes.sizeof(ctypes.c_void_p)):
         field = ctypes.c_void_p.from_address(id(task) + offset)
         if field.value == id(coro):
             return field

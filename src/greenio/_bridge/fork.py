@@ -10,7 +10,6 @@ their pollers with it.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -18,11 +17,10 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._greenthread.descriptor_waits import known_hubs
 from .._greenthread.thread import GreenThread
 from .._kernel import current as _current
 from .._kernel.hidden_loop import twin_of
-from .._kernel.hub import Hub
+from .._kernel.hub import Hub, known_hubs
 from .._kernel.waiters import notice_fork
 from .._std.originals import finish_threads, in_main_thread
 from .await_ import InlineThread
@@ -39,8 +37,9 @@ def _in_child() -> None:
     if not hubs:
         return
     forker: Any = getcurrent()
-    others = _green_threads(hubs)
-    others.discard(forker)
+    others: list[Any] = [
+        thread for hub in hubs for thread in hub.green_threads() if thread is not forker
+    ]
     _inherited.append((hubs, others, [_tasks(hub) for hub in hubs]))
     for hub in hubs:
         _inherited.extend((half.ready, half.batch) for half in _halves(hub))
@@ -58,18 +57,14 @@ def _in_child() -> None:
         forker.detach_caller()
     if isinstance(forker, GreenThread):
         hub = _current.get_own_hub()
-        forker._hub = twin_of(hub) if forker._hub.hides else hub
+        # One that ran a loop was no green code then.
+        hides = hasattr(forker, "_hub") and forker._hub.hides
+        forker._hub = twin_of(hub) if hides else hub
+        forker._hub.keep_track(forker)
         forker.parent = hub.loop_greenlet
         forker.link(_leave)
     elif isinstance(forker, Portal):
         Orphan.adopt(forker)
-
-
-def _green_threads(hubs: tuple[Hub, ...]) -> set[GreenThread]:
-    # Cheaper than to go through all objects, and leaves their reference counts alone:
-    # what is written to has to be copied for the child.
-    halves = [half for hub in hubs for half in _halves(hub)]
-    return {each for each in gc.get_referrers(*halves) if isinstance(each, GreenThread)}
 
 
 def _halves(hub: Hub) -> list[Hub]:

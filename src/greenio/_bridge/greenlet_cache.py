@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._kernel.hub import Hub
 
+# The one by which it can be found: `RunQueue.keep_track`, or `GreenletCache.keep_track`.
+_OUR_REFERENCES = 1
+
 # How many of a kind a hub keeps; each has some 20 KiB of memory for its frames.
 MOST = 32
 
@@ -22,13 +25,25 @@ MOST = 32
 class GreenletCache:
     """What the bridge keeps with a hub, in its slot `Hub.extension`."""
 
-    __slots__ = ("inline_threads", "portal_hub", "portals")
+    __slots__ = ("_portals", "inline_threads", "portal_hub", "portals")
 
     def __init__(self) -> None:
+        # Every portal that there is, and not only those with nothing to do.
+        self._portals: dict[weakref.ref[Any], None] = {}
         self.inline_threads: list[Any] = []
         self.portals: list[Any] = []
         # The hub as portals see it; see `portal`.
         self.portal_hub: Any = None
+
+    def keep_track(self, portal: Any) -> None:
+        """Know a portal until it goes away, which this does not put off."""
+        known = self._portals
+        known[weakref.ref(portal, known.pop)] = None
+
+    def known(self) -> list[Any]:
+        """Return every portal of the hub; from any OS thread."""
+        found = [reference() for reference in self._portals.copy()]
+        return [portal for portal in found if portal is not None]
 
     def clear(self) -> None:
         """Let go of every greenlet."""
@@ -59,7 +74,7 @@ def keep(idle: list[Any], one: Any, calls: int = 1) -> bool:
         sys.getrefcount(one) != _PASSED_ON_ONCE + (calls - 1) * _BY_CALL
         or len(idle) >= MOST
         or one.__dict__
-        or weakref.getweakrefcount(one)
+        or weakref.getweakrefcount(one) != _OUR_REFERENCES
     ):
         return False
     idle.append(one)

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -31,7 +32,7 @@ from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub, hub_to_park_in
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hub import Hub
-from .._kernel.waiters import TaskWaiter, Waiter, mutex, new_waiter
+from .._kernel.waiters import Waiter, mutex, new_task_waiter, new_waiter
 from .._std.originals import current_task, get_ident
 from .await_ import call_either
 
@@ -39,6 +40,7 @@ if sys.version_info < (3, 11):  # pragma: no cover - 3.10
     from exceptiongroup import BaseExceptionGroup
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _State(Enum):
@@ -54,6 +56,22 @@ _ENDED = (GreenletExit, asyncio.CancelledError)
 # What ends the body from outside.
 _OUTSIDE = (*_ENDED, Timeout, GeneratorExit)
 _FATAL = (KeyboardInterrupt, SystemExit)
+
+
+@dataclass(frozen=True)
+class GreenGroupStatistics:
+    """What `GreenGroup.statistics` returns.
+
+    Attributes:
+        state: Where it is in its life: ``"not entered"``, ``"open"``, ``"waiting for its
+            children"``, ``"abandoned"`` or ``"finished"``.
+        running: How many children have not ended.
+        failed: How many failures, of children or of the body, its block is to raise.
+    """
+
+    state: str
+    running: int
+    failed: int
 
 
 class GreenGroup:
@@ -102,9 +120,26 @@ class GreenGroup:
         children = f", {len(self._children)} running" if self._children else ""
         return f"<GreenGroup {state}{children} at {id(self):#x}>"
 
+    def statistics(self) -> GreenGroupStatistics:
+        """Return numbers about the current state."""
+        failed = len(self._errors) + (self._fatal is not None)
+        return GreenGroupStatistics(self._state.value, len(self._children), failed)
+
+    @overload
     def spawn(
-        self, func: Callable[P, Any], *args: P.args, **kwargs: P.kwargs
-    ) -> GreenThread:
+        self,
+        func: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
+    @overload
+    def spawn(
+        self,
+        func: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
+    def spawn(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
         """Run a function in a green thread that belongs to the group.
 
         Args:
@@ -261,7 +296,7 @@ class GreenGroup:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:
         """Wait until every child has ended.
 
         Raises:
@@ -275,14 +310,16 @@ class GreenGroup:
         while self._children:
             waiter = self._waiter = new_waiter("with GreenGroup()")
             try:
-                waiter.block()
+                # The last one may have ended in somebody who interrupted us.
+                if self._children:
+                    waiter.block()
             except BaseException as exc:
                 waiter.done = True
                 self._take(exc)
         self._waiter = None
         return self._leave(error)
 
-    def _leave(self, error: BaseException | None) -> bool:
+    def _leave(self, error: BaseException | None) -> bool | None:
         outcome = self._finish()
         if outcome is None:
             return error is not None
@@ -309,7 +346,7 @@ class GreenGroup:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:
         """Wait until every child has ended; see `__exit__`."""
         self._state = _State.JOINING
         task = self._parent
@@ -321,9 +358,10 @@ class GreenGroup:
         if error is not None and not self._is_ours(error, task):
             self._take(error)
         while self._children:
-            waiter = self._waiter = TaskWaiter()
+            waiter = self._waiter = new_task_waiter()
             try:
-                await waiter.future
+                if self._children:
+                    await waiter.future
             except BaseException as exc:
                 waiter.done = True
                 if isinstance(exc, GeneratorExit):

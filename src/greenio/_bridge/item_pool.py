@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Generic, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, cast
 
 from .._greenthread.arguments import checked_size
-from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from .._kernel.waiters import WaitQueue, mutex, new_task_waiter, new_waiter
+from .._std.type_variables import Item
 from .await_ import run_green
-
-T = TypeVar("T")
 
 # Handed over instead of an item: leave to create one, counted in `current_size` already.
 ROOM: Any = object()
 
 
-class Pool(Generic[T]):
+@dataclass(frozen=True)
+class PoolStatistics:
+    """What `Pool.statistics` returns.
+
+    Attributes:
+        max_size: How many items there may be.
+        current_size: How many there are: lent, idle, or being created.
+        idle: How many are idle.
+        waiting: How many wait for one.
+    """
+
+    max_size: int | float
+    current_size: int
+    idle: int
+    waiting: int
+
+
+class Pool(Generic[Item]):
     """Lends items, and creates them as they are needed.
 
     Make one with a function that creates items, or override `create`::
@@ -53,17 +71,17 @@ class Pool(Generic[T]):
         min_size: int = 0,
         max_size: int = 4,
         order_as_stack: bool = False,
-        create: Callable[[], T] | None = None,
+        create: Callable[[], Item] | None = None,
     ) -> None:
-        self.min_size = checked_size(min_size, type(self).__name__)
-        self.max_size = checked_size(max_size, type(self).__name__)
+        self.min_size: int = checked_size(min_size, type(self).__name__)
+        self.max_size: int = _checked_limit(max_size, type(self).__name__)
         self.order_as_stack = order_as_stack
-        self.current_size = 0
-        self.free_items: deque[T] = deque()
+        self.current_size: int = 0
+        self.free_items: deque[Item] = deque()
         self._waiters = WaitQueue()
         if create is not None:
             self.create = create  # type: ignore[method-assign]
-        for _ in range(min_size):
+        for _ in range(self.min_size):
             self.current_size += 1
             self.free_items.append(self.create())
 
@@ -73,7 +91,7 @@ class Pool(Generic[T]):
             f"{len(self.free_items)} idle, {self.waiting()} waiting at {id(self):#x}>"
         )
 
-    def create(self) -> T:
+    def create(self) -> Item:
         """Create an item; override it, or pass a function to the constructor.
 
         Raises:
@@ -91,11 +109,22 @@ class Pool(Generic[T]):
 
         It is negative after `resize` to less than are lent.
         """
-        return len(self.free_items) + self.max_size - self.current_size
+        free: int = len(self.free_items) + self.max_size - self.current_size
+        return free
 
     def waiting(self) -> int:
         """Return how many wait for an item."""
         return self._waiters.waiting
+
+    def statistics(self) -> PoolStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            return PoolStatistics(
+                max_size=self.max_size,
+                current_size=self.current_size,
+                idle=len(self.free_items),
+                waiting=self.waiting(),
+            )
 
     def resize(self, new_size: int) -> None:
         """Change how many items there may be.
@@ -110,7 +139,7 @@ class Pool(Generic[T]):
             TypeError: `new_size` is not an integer.
             ValueError: `new_size` is negative.
         """
-        checked_size(new_size, "Pool.resize")
+        new_size = _checked_limit(new_size, "Pool.resize")
         with mutex:
             self.max_size = new_size
             while self.current_size > new_size and self.free_items:
@@ -120,7 +149,7 @@ class Pool(Generic[T]):
 
     # -- lending -----------------------------------------------------------------------
 
-    def get(self) -> T:
+    def get(self) -> Item:
         """Lend an item: an idle one, a new one, or the next one to come back.
 
         Raises:
@@ -129,18 +158,22 @@ class Pool(Generic[T]):
                 use `get_async` there.
         """
         with mutex:
+            waiter = None
+            if not (self.free_items or self.current_size < self.max_size):
+                waiter = new_waiter("Pool.get()")
+            waiters = self._waiters
+            # Perhaps one has come back meanwhile, by who interrupted us.
             if self.free_items:
                 return self.free_items.popleft()
             if self.current_size < self.max_size:
                 self.current_size += 1
                 waiter = None
-            else:
-                waiter = new_waiter("Pool.get()")
-                self._waiters.append(waiter)
+            elif waiter is not None:
+                waiters.append(waiter)
         if waiter is not None:
             item = self._waiters.wait(waiter, None, self._give_back)
             if item is not ROOM:
-                return cast("T", item)
+                return cast("Item", item)
         try:
             return self.create()
         except BaseException:
@@ -149,25 +182,28 @@ class Pool(Generic[T]):
                 self._give_back(ROOM)
             raise
 
-    async def get_async(self) -> T:
+    async def get_async(self) -> Item:
         """Lend an item to a coroutine; see `get`.
 
         `create` is called in a green thread, so it may be written in blocking style.
         """
         with mutex:
+            waiter = None
+            if not (self.free_items or self.current_size < self.max_size):
+                waiter = new_task_waiter()
+            waiters = self._waiters
             if self.free_items:
                 return self.free_items.popleft()
             if self.current_size < self.max_size:
                 self.current_size += 1
                 waiter = None
-            else:
-                waiter = TaskWaiter()
-                self._waiters.append(waiter)
+            elif waiter is not None:
+                waiters.append(waiter)
         if waiter is not None:
             item = await self._waiters.wait_async(waiter, None, self._give_back)
             if item is not ROOM:
-                return cast("T", item)
-        created: list[T] = []
+                return cast("Item", item)
+        created: list[Item] = []
         try:
             await run_green(lambda: created.append(self.create()))
         except BaseException:
@@ -177,7 +213,22 @@ class Pool(Generic[T]):
             raise
         return created.pop()
 
-    def put(self, item: T) -> None:
+    @property
+    def channel(self) -> Channel:
+        """Who waits for an item, as eventlet has it."""
+        return Channel(self)
+
+    def _put_in(self, item: Item) -> None:
+        with mutex:
+            self._take_back(item)
+
+    def _wait_for_item(self) -> Any:
+        with mutex:
+            waiter = new_waiter("Pool.channel.get()")
+            self._waiters.append(waiter)
+        return self._waiters.wait(waiter, None, self._give_back)
+
+    def put(self, item: Item) -> None:
         """Take an item back; whoever has waited longest gets it.
 
         Args:
@@ -186,7 +237,7 @@ class Pool(Generic[T]):
         with mutex:
             self._take_back(item)
 
-    def _take_back(self, item: T) -> None:
+    def _take_back(self, item: Item) -> None:
         # Not `put`, which subclasses override: the mutex is held.
         if self.current_size > self.max_size:
             self.current_size -= 1
@@ -213,7 +264,7 @@ class Pool(Generic[T]):
             self._take_back(item)
 
     @contextmanager
-    def item(self) -> Iterator[T]:
+    def item(self) -> Iterator[Item]:
         """Lend an item for a ``with`` block."""
         item = self.get()
         try:
@@ -222,13 +273,55 @@ class Pool(Generic[T]):
             self.put(item)
 
     @asynccontextmanager
-    async def item_async(self) -> AsyncIterator[T]:
+    async def item_async(self) -> AsyncIterator[Item]:
         """Lend an item for an ``async with`` block."""
         item = await self.get_async()
         try:
             yield item
         finally:
             self.put(item)
+
+
+def _checked_limit(size: Any, what: str) -> Any:
+    """Return how many items there may be; infinitely many is a number too."""
+    return size if size == math.inf else checked_size(size, what)
+
+
+class Channel:
+    """Who waits for an item of a `Pool`, in the form of the queue that eventlet has."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: Pool[Any]) -> None:
+        self._pool = pool
+
+    def getting(self) -> int:
+        """How many wait for an item."""
+        return self._pool.waiting()
+
+    def putting(self) -> int:
+        """How many wait for somebody to take one: nobody does."""
+        return 0
+
+    def qsize(self) -> int:
+        """How many items are in it: none stays."""
+        return 0
+
+    def empty(self) -> bool:
+        """Whether there is no item: always."""
+        return True
+
+    def full(self) -> bool:
+        """Whether it takes no more: always."""
+        return True
+
+    def put(self, item: Any) -> None:
+        """Give an item to whoever has waited longest; else it is idle."""
+        self._pool._put_in(item)
+
+    def get(self) -> Any:
+        """Wait for an item that comes back."""
+        return self._pool._wait_for_item()
 
 
 class Token:

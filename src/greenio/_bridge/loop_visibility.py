@@ -44,17 +44,20 @@ def loop_hidden(hidden: bool = True) -> Iterator[None]:
         yield
         return
     before = hub.hides
-    _choose(current, hub, hidden)
+    show_or_hide(current, hub, hidden)
     try:
         yield
     finally:
         # In a forked child it has another hub than before.
-        _choose(current, getattr(current, "_hub", hub), before)
+        show_or_hide(current, getattr(current, "_hub", hub), before)
 
 
-def _choose(current: Any, hub: Hub, hides: bool) -> None:
+def show_or_hide(current: Any, hub: Hub, hides: bool) -> None:
     """Have the current green thread belong to one half of its hub."""
     if hub.hides is not hides:
+        if hub.batch:
+            # Who has started this one waits there to be switched to; see `Thread.start`.
+            hub.resume_interrupted()
         hub = twin_of(hub)
     if current is hub.main:
         hub.mains_hub = hub
@@ -62,7 +65,9 @@ def _choose(current: Any, hub: Hub, hides: bool) -> None:
             # Its loop does not run yet.
             return
     current._hub = hub
-    _set_running_loop(None if hides else hub.loop)
+    # If not, the interpreter takes this one apart, and another loop may be running.
+    if hub.loop.is_running():
+        _set_running_loop(None if hides else hub.loop)
 
 
 def hide_loop(hidden: bool = True) -> None:
@@ -82,4 +87,4 @@ def hide_loop(hidden: bool = True) -> None:
     hub = _current.own_hub()
     current = getcurrent()
     if hub is not None and hub.main is current:
-        _choose(current, hub, hidden)
+        show_or_hide(current, hub, hidden)

@@ -32,6 +32,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._greenthread.arguments import check_callable
 from .._kernel.current import hub_of
 from .._loop.reraise import exception_from
+from .._reactor.scheduler import NotSwitchedTo
 from .._std.originals import current_task
 from .greenlet_cache import cache_of, keep
 from .send_again import send_again
@@ -49,16 +50,13 @@ _throw = greenlet.throw
 _TASKS_COUNT = sys.version_info >= (3, 11)
 
 
-class _Resume:
+class _Resume(NotSwitchedTo):
     """A portal's entry in the run queue; false, so the loop greenlet runs it."""
 
     __slots__ = ("_portal",)
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
-
-    def __bool__(self) -> bool:
-        return False
 
     def switch(self) -> None:
         self._portal.switch()
@@ -87,6 +85,8 @@ class PortalHub:
     # A portal never resumes another greenlet itself, nor joins a batch.
     batch = ()
     handoffs = 0
+    # What resumes one does not switch to it, so a timer of any loop may do that.
+    defers = False
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -149,6 +149,7 @@ class Portal(greenlet):
         cache = cache_of(hub)
         if cache.portal_hub is None:
             cache.portal_hub = PortalHub(hub)
+        cache.keep_track(self)
         self.parking_hub: PortalHub = cache.portal_hub
         # What is to be raised instead of a cancellation that is on its way.
         self.pending: BaseException | None = None
@@ -248,7 +249,7 @@ class Portal(greenlet):
     def park(self) -> Any:
         """Let the Task wait until somebody resumes the portal."""
         hub = self.parking_hub._hub
-        if hub._supervisor is None and not hub.owned:
+        if hub._supervisor is None and hub.main is None:
             hub.supervise()
         self._future = future = hub.loop.create_future()
         try:
@@ -510,6 +511,15 @@ def current_portal() -> Portal | None:
     """Return the portal that the caller runs in, if any."""
     current = getcurrent()
     return current if type(current) is Portal else None
+
+
+def in_green_code() -> bool:
+    """Whether the caller may wait while the loop runs: a green thread or portal.
+
+    The main greenlet counts, while the hub that it owns runs.
+    """
+    current = getcurrent()
+    return hasattr(current, "_hub") or type(current) is Portal
 
 
 def has_portal() -> bool:

@@ -8,18 +8,20 @@ import inspect
 import logging
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, TypeVar, overload
 
 from .._greenthread.arguments import check_callable
-from .._greenthread.thread import GreenThread, kill
+from .._greenthread.killing import kill
+from .._greenthread.thread import GreenThread
 from .._kernel.current import existing_hub, get_hub
 from .._kernel.hidden_loop import running_loop
-from .._kernel.hub import Hub, all_hubs
+from .._kernel.hub import Hub, known_hubs
 from .._kernel.waiters import mutex, new_waiter
 from .._loop.loops import HubSpec, LoopFactory, loop_factory
 from .._std.errors import HubClosedError, HubError
-from .._std.originals import current_task, get_ident
+from .._std.originals import all_tasks, current_task, get_ident
+from .._std.type_variables import Arguments, Unpack
 from .await_ import call_either, run_green
 
 T = TypeVar("T")
@@ -27,9 +29,23 @@ T = TypeVar("T")
 _log = logging.getLogger("greenio")
 
 
+@overload
 def run(
-    func: Callable[..., Any],
-    *args: Any,
+    func: Callable[[Unpack[Arguments]], Coroutine[Any, Any, T]],
+    *args: Unpack[Arguments],
+    hub: HubSpec = None,
+    debug: bool | None = None,
+) -> T: ...
+@overload
+def run(
+    func: Callable[[Unpack[Arguments]], T],
+    *args: Unpack[Arguments],
+    hub: HubSpec = None,
+    debug: bool | None = None,
+) -> T: ...
+def run(
+    func: Callable[[Unpack[Arguments]], Any],
+    *args: Unpack[Arguments],
     hub: HubSpec = None,
     debug: bool | None = None,
 ) -> Any:
@@ -71,18 +87,23 @@ async def _main(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
             return await func(*args)
         return await run_green(func, *args)
     finally:
-        loop = asyncio.get_running_loop()
-        if loop.get_debug():
-            _log_left_behind(loop)
+        if asyncio.get_running_loop().get_debug():
+            hub = get_hub()
+            log_left_behind(hub, "greenio.run()", {current_task(), hub._supervisor})
 
 
-def _log_left_behind(loop: asyncio.AbstractEventLoop) -> None:
-    hub = get_hub()
+def log_left_behind(hub: Hub, what: str, ours: Collection[object] = ()) -> None:
+    """Log what runs on a hub whose end has come.
+
+    Args:
+        hub: The hub.
+        what: What has ended.
+        ours: Tasks that do not count.
+    """
     threads = hub.green_threads()
-    ours = {current_task(), hub._supervisor}
-    tasks = [task for task in asyncio.all_tasks(loop) if task not in ours]
+    tasks = [task for task in all_tasks(hub.loop) if task not in ours]
     for left in (*threads, *tasks):
-        _log.warning("left behind at the end of greenio.run(): %r", left)
+        _log.warning("left behind at the end of %s: %r", what, left)
 
 
 if sys.version_info >= (3, 11):
@@ -126,11 +147,23 @@ else:  # pragma: no cover - 3.10
                 )
 
 
+@overload
 def from_thread(
-    func: Callable[..., T] | Callable[..., Awaitable[T]],
-    *args: Any,
+    func: Callable[[Unpack[Arguments]], Coroutine[Any, Any, T]],
+    *args: Unpack[Arguments],
     hub: Hub | None = None,
-) -> T:
+) -> T: ...
+@overload
+def from_thread(
+    func: Callable[[Unpack[Arguments]], T],
+    *args: Unpack[Arguments],
+    hub: Hub | None = None,
+) -> T: ...
+def from_thread(
+    func: Callable[[Unpack[Arguments]], Any],
+    *args: Unpack[Arguments],
+    hub: Hub | None = None,
+) -> Any:
     """Run something on a hub, called from another OS thread, and wait for it.
 
     Args:
@@ -161,7 +194,7 @@ def from_thread(
     if target.loop.is_closed():
         # It may have been closed in between, and then drops nothing any more.
         call.lose()
-    return cast("T", call.wait())
+    return call.wait()
 
 
 # The caller's waiter gets it when the loop has been closed.
@@ -257,7 +290,7 @@ def _only_hub() -> Hub:
     mine = existing_hub()
     candidates = [
         hub
-        for hub in tuple(all_hubs)
+        for hub in known_hubs()
         if hub not in (mine, mine and mine.twin)
         and not hub.closed
         and hub.loop.is_running()

@@ -16,8 +16,9 @@ from typing import Any
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_park_in
-from .await_ import Cancellation, await_
+from .await_ import await_
 from .await_in_task import task_of
+from .cancellation import Cancellation
 
 
 class Scope:

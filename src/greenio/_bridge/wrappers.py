@@ -176,6 +176,36 @@ class async_context(AbstractAsyncContextManager[T], Generic[T]):  # noqa: N801
         return await run_green(self._manager.__exit__, kind, value, traceback)
 
 
+class _EnteredByTheTask(AbstractAsyncContextManager[T], Generic[T]):
+    """A context manager that does not wait, and belongs to the Task that enters it."""
+
+    def __init__(self, manager: AbstractContextManager[T]) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> T:
+        return self._manager.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._manager.__exit__(kind, value, traceback)
+
+
+def _asynchronous(manager: Any) -> Any:
+    kind = type(manager)
+    if hasattr(kind, "__aenter__"):
+        return manager
+    if hasattr(kind, "__enter__"):
+        return _EnteredByTheTask(manager)
+    raise TypeError(
+        "sync_context() takes an asynchronous context manager, as in "
+        f"sync_context(asyncio.timeout(1)), not {manager!r}"
+    )
+
+
 class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
     """Use an asynchronous context manager with ``with``, in a green thread or portal.
 
@@ -183,11 +213,17 @@ class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
     scopes work: they end the block with CancelledError where it waits.
 
     Args:
-        manager: The asynchronous context manager.
+        manager: The asynchronous context manager; or one that is entered with ``with``, but
+            belongs to the Task that enters it, such as `anyio.move_on_after`.
+
+    Raises:
+        TypeError: It is neither.
     """
 
-    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
-        self._manager = manager
+    def __init__(
+        self, manager: AbstractAsyncContextManager[T] | AbstractContextManager[T]
+    ) -> None:
+        self._manager: AbstractAsyncContextManager[T] = _asynchronous(manager)
         self._scope: Scope | None = None
 
     def __enter__(self) -> T:

@@ -53,12 +53,14 @@ def check_throwable(error: Any, what: str) -> None:
 
 
 def checked_size(size: Any, what: str) -> int:
-    """Return a pool's size.
+    """Return a pool's size; ``1e3`` is a whole number, too.
 
     Raises:
-        TypeError: It is not an integer.
+        TypeError: It is not a whole number.
         ValueError: It is negative.
     """
+    if isinstance(size, float) and size.is_integer():
+        size = int(size)
     if isinstance(size, bool) or not isinstance(size, int):
         raise TypeError(f"{what}() takes a whole number as size, not {size!r}")
     if size < 0:

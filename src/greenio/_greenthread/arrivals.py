@@ -1,77 +1,78 @@
-"""Where the results of green threads are fetched: a queue of the green threads."""
+"""Where results are fetched: a queue of the green threads, or calls, that have them."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Generic, TypeVar
 
-from .._kernel.waiters import TaskWaiter, WaitQueue, drop, hold, mutex, new_waiter
-from .thread import GreenThread
+from .._kernel.waiters import WaitQueue, drop, hold, mutex, new_task_waiter, new_waiter
+
+Arrival = TypeVar("Arrival")
 
 
-class Arrivals:
-    """Green threads that have arrived, and who waits for one: a queue without frills.
+class Arrivals(Generic[Arrival]):
+    """What has arrived, and who waits for it: a queue without frills.
 
     A taker may be woken with None instead, which says: look whether there is anything
     left to wait for.
     """
 
-    __slots__ = ("takers", "threads")
+    __slots__ = ("arrived", "takers")
 
     def __init__(self) -> None:
-        self.threads: deque[GreenThread] = deque()
-        self.takers = WaitQueue()
+        self.arrived: deque[Arrival] = deque()
+        self.takers: WaitQueue = WaitQueue()
 
-    def put(self, thread: GreenThread) -> None:
-        """Add a green thread."""
-        thread.has_taker = True
+    def put(self, arrival: Arrival) -> None:
+        """Add one."""
         try:
             hold()
             while self.takers:
-                if self.takers.wake_one(thread):
+                if self.takers.wake_one(arrival):
                     return
-            self.threads.append(thread)
+            self.arrived.append(arrival)
         finally:
             drop()
 
-    def put_back(self, thread: GreenThread) -> None:
+    def put_back(self, arrival: Arrival) -> None:
         """Put one back that is still the first."""
         with mutex:
-            self._give_back(thread)
+            self._give_back(arrival)
 
-    def _give_back(self, thread: GreenThread | None) -> None:
-        if self.takers and self.takers.wake_one(thread):
+    def _give_back(self, arrival: Arrival | None) -> None:
+        if self.takers and self.takers.wake_one(arrival):
             return
-        if thread is not None:
-            self.threads.appendleft(thread)
+        if arrival is not None:
+            self.arrived.appendleft(arrival)
 
-    def get(self) -> GreenThread | None:
+    def get(self) -> Arrival | None:
         """Take the first one, waiting for it; None says to look again."""
         try:
             hold()
-            if self.threads:
-                return self.threads.popleft()
+            if self.arrived:
+                return self.arrived.popleft()
             waiter = new_waiter("waiting for a result")
-            if self.threads:
-                return self.threads.popleft()
+            if self.arrived:
+                return self.arrived.popleft()
             self.takers.append(waiter)
         finally:
             drop()
-        thread: GreenThread | None = self.takers.wait(waiter, None, self._give_back)
-        return thread
+        arrival: Arrival | None = self.takers.wait(waiter, None, self._give_back)
+        return arrival
 
-    async def get_async(self) -> GreenThread | None:
+    async def get_async(self) -> Arrival | None:
         """Take the first one, awaiting it; see `get`."""
         with mutex:
-            if self.threads:
-                return self.threads.popleft()
-            waiter = TaskWaiter()
-            if self.threads:
-                return self.threads.popleft()
+            if self.arrived:
+                return self.arrived.popleft()
+            waiter = new_task_waiter()
+            if self.arrived:
+                return self.arrived.popleft()
             self.takers.append(waiter)
-        thread: GreenThread | None = await self.takers.wait_async(
+        arrival: Arrival | None = await self.takers.wait_async(
             waiter, None, self._give_back
         )
-        return thread
+        return arrival
 
     def look_again(self) -> None:
         """Wake everybody who waits, with None."""

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .._kernel.waiters import TaskWaiter, WaitQueue, mutex, new_waiter
+from .._kernel.waiters import WaitQueue, mutex, new_task_waiter, new_waiter
 from .._loop.reraise import fresh
+from .._std.protocols import Results as PublicResults
 from .arguments import check_callable
 from .spawning import spawn
 from .thread import GreenThread
@@ -68,15 +69,15 @@ class Results:
         self.pending: set[Any] = set()
         pool._want(self, dict.fromkeys(keys))
 
-    def _add(self, key: Any, available: bool) -> None:
-        """Know of a key when there is a value for it, or not yet; under the mutex."""
-        if available:
-            self._ready.append(key)
-        else:
-            self.pending.add(key)
+    def _add(self, key: Any) -> None:
+        """Know of a key that has no value, or about to be told of it; under the mutex."""
+        self.pending.add(key)
 
     def _arrived(self, key: Any) -> None:
         """Hear that a key has a value now; under the mutex."""
+        if key not in self.pending:
+            # Told already, by who interrupted us.
+            return
         self.pending.discard(key)
         if not self._waiters.wake_one(key):
             self._ready.append(key)
@@ -99,7 +100,13 @@ class Results:
             if not self.pending:
                 return None
             waiter = new_waiter("waiting for a value of a DAGPool")
-            self._waiters.append(waiter)
+            waiters = self._waiters
+            if self._ready:
+                # Made by who interrupted us in between.
+                return self._take(self._ready.popleft())
+            if not self.pending:
+                return None
+            waiters.append(waiter)
         key = self._waiters.wait(waiter, None, self._give_back)
         return None if key is _MISSING else self._take(key)
 
@@ -110,8 +117,13 @@ class Results:
                 return self._take(self._ready.popleft())
             if not self.pending:
                 return None
-            waiter = TaskWaiter()
-            self._waiters.append(waiter)
+            waiter = new_task_waiter()
+            waiters = self._waiters
+            if self._ready:
+                return self._take(self._ready.popleft())
+            if not self.pending:
+                return None
+            waiters.append(waiter)
         key = await self._waiters.wait_async(waiter, None, self._give_back)
         return None if key is _MISSING else self._take(key)
 
@@ -326,13 +338,15 @@ class DAGPool:
     def _want(self, results: Results, keys: Iterable[Any]) -> None:
         with mutex:
             for key in keys:
-                available = key in self._values
-                results._add(key, available)
-                if not available:
+                results._add(key)
+                if key not in self._values:
                     others = self._wanted.get(key)
                     if others is None:
                         others = self._wanted[key] = WeakKeyDictionary()
                     others[results] = None
+                # Perhaps meanwhile, by who interrupted us.
+                if key in self._values:
+                    results._arrived(key)
 
     # -- waiting -----------------------------------------------------------------------
 
@@ -375,7 +389,9 @@ class DAGPool:
         """Wait for every value as a coroutine; see `waitall`."""
         return await self.wait_async()
 
-    def wait_each(self, keys: Iterable[Any] = _MISSING) -> Results:
+    def wait_each(
+        self, keys: Iterable[Any] = _MISSING
+    ) -> PublicResults[tuple[Any, Any]]:
         """Iterate over pairs of key and value as they become available.
 
         Iterating raises the `PropagateError` of a key whose green thread failed, and
@@ -389,11 +405,15 @@ class DAGPool:
         """
         return Results(self, self._all_unless(keys))
 
-    def wait_each_success(self, keys: Iterable[Any] = _MISSING) -> Results:
+    def wait_each_success(
+        self, keys: Iterable[Any] = _MISSING
+    ) -> PublicResults[tuple[Any, Any]]:
         """Like `wait_each`, but leaves out the keys whose green threads failed."""
         return _Successes(self, self._all_unless(keys))
 
-    def wait_each_exception(self, keys: Iterable[Any] = _MISSING) -> Results:
+    def wait_each_exception(
+        self, keys: Iterable[Any] = _MISSING
+    ) -> PublicResults[tuple[Any, Any]]:
         """Like `wait_each`, but only pairs of key and `PropagateError` of failures."""
         return _Failures(self, self._all_unless(keys))
 

@@ -3,10 +3,12 @@
 Where the loop of an owned hub would wait without a limit it waits for a second at first,
 and then for longer and longer. In between it looks for whoever could still wake somebody,
 and if there is nobody, raises `DeadlockError` in the main program. A loop that has a timer
-or anything else to do is not held up.
+or anything else to do is not held up. uvloop cannot be asked before it waits; there a timer
+looks, after a second at first, and then less and less often.
 
 It must never be wrong, so it takes whatever it does not know for a waker: it knows the
-standard loop only, and whether there are other OS threads only where the system says so.
+standard loop and uvloop only, and whether there are other OS threads only where the system
+says so.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from greenlet import getcurrent
 
 from .._kernel import hub as _hub
 from .._kernel.hub import Hub
+from .._loop import uvloop_idle
+from .._loop.loops import is_uvloop
 from .._std.errors import DeadlockError
 from .._std.originals import all_tasks, in_main_thread
 
@@ -33,7 +37,7 @@ _FIRST = 1.0
 _LONGEST = 60.0
 
 # One entry for each OS thread of the process, those of C libraries too.
-_THREADS = Path("/proc/self/task")
+_THREADS = "/proc/self/task"
 
 # The real one, before a patch.
 _waitid: Any = getattr(os, "waitid", None)
@@ -57,6 +61,10 @@ def detect_deadlocks(state: bool) -> None:
     _enabled = state
 
 
+def _os_threads() -> int:
+    return len(os.listdir(_THREADS))  # noqa: PTH208 - see `places`
+
+
 def watch(hub: Hub) -> bool:
     """Look for who could wake the main greenlet of an owned hub, when its loop idles.
 
@@ -64,7 +72,12 @@ def watch(hub: Hub) -> bool:
         Whether the loop is one that can be watched.
     """
     loop = hub.loop
-    if type(loop) is not asyncio.SelectorEventLoop or not _THREADS.is_dir():
+    if not os.access(_THREADS, os.F_OK):
+        return False
+    if is_uvloop(loop):
+        _look_later(hub, _FIRST)
+        return True
+    if type(loop) is not asyncio.SelectorEventLoop:
         return False
     selector: Any = getattr(loop, "_selector")  # noqa: B009 - it is not in the stubs
     select = selector.select
@@ -84,8 +97,27 @@ def watch(hub: Hub) -> bool:
     return True
 
 
+def _look_later(hub: Hub, seconds: float) -> None:
+    loop = hub.loop
+
+    def due() -> None:
+        # Not yet: while this is called the loop has a timer.
+        loop.call_soon(look, context=hub.context)
+
+    def look() -> None:
+        if hub.closed:
+            return
+        is_stuck = _enabled and _nobody_is_left(hub)
+        # Again after twice the time.
+        _look_later(hub, min(2 * seconds, _LONGEST))
+        if is_stuck:
+            _raise_in_main_program(hub)
+
+    loop.call_later(seconds, due, context=hub.context)
+
+
 def _raise_in_main_program(hub: Hub) -> None:
-    hub.pass_on(DeadlockError(_run_info()))
+    hub.pass_on(DeadlockError(describe_who_waits()))
 
 
 def _nobody_is_left(hub: Any) -> bool:
@@ -97,34 +129,44 @@ def _nobody_is_left(hub: Any) -> bool:
         and getattr(hub.main, "_hub", None) is not None
         and getcurrent() is hub.loop_greenlet
         and in_main_thread()
-        and not loop._ready
-        and all(timer.cancelled() for timer in loop._scheduled)
+        and not hub.timers
         and not all_tasks(loop)
         and not any(half.ready or half.batch for half in (hub, hub.twin or hub))
-        and not _waits_for_descriptors(hub)
-        and len(list(_THREADS.iterdir())) == 1
+        # Those who wait without being registered are about to be.
+        and not (hub.get_readers() or hub.get_writers())
+        and _os_threads() == 1
         and not _may_be_signalled()
         and not _has_children()
+        # Last: by an OS thread that has ended since.
+        and _is_idle(loop, _registered_for_nobody(hub))
     )
 
 
-def _waits_for_descriptors(hub: Any) -> bool:
-    loop = hub.loop
-    # What stays registered though nobody waits; and what wakes the loop itself.
-    idle = {
-        (entry.fd, entry.event)
+def _registered_for_nobody(hub: Any) -> Counter[int]:
+    """How often each descriptor is registered though nobody waits for it."""
+    idle = Counter(
+        entry.fd
         for entry in hub.descriptors.registered()
         if entry.waiter is None and not entry.others
-    }
-    own = {loop._ssock.fileno(), *hub.signal_descriptors()}
-    for key in loop._selector.get_map().values():
-        if key.fd in own:
-            continue
-        for handle, event in zip(key.data, (hub.READ, hub.WRITE), strict=True):
-            if handle is not None and (key.fd, event) not in idle:
-                return True
-    # Those who wait without being registered are about to be.
-    return bool(hub.get_readers() or hub.get_writers())
+    )
+    # And what wakes the loop itself.
+    idle.update(hub.signal_descriptors())
+    return idle
+
+
+def _is_idle(loop: Any, idle: Counter[int]) -> bool:
+    """Whether a loop has nothing to call, and waits for no other descriptors."""
+    if is_uvloop(loop):
+        return uvloop_idle.is_idle(loop, idle)
+    return (
+        all(timer.cancelled() for timer in loop._scheduled)
+        and all(
+            key.fd == loop._ssock.fileno()
+            or sum(handle is not None for handle in key.data) == idle[key.fd]
+            for key in loop._selector.get_map().values()
+        )
+        and not loop._ready
+    )
 
 
 def _may_be_signalled() -> bool:
@@ -146,7 +188,8 @@ def _has_children() -> bool:
     return True
 
 
-def _run_info() -> str:
+def describe_who_waits() -> str:
+    """Return the run info, as text."""
     try:
         return str(import_module("greenio.debug").format_run_info())
     except Exception as exc:

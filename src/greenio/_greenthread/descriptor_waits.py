@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .._kernel.current import hub_to_park_in, is_held_up
-from .._kernel.descriptors import READ, WRITE, Listener
-from .._kernel.descriptors import block_natively as block_natively
-from .._kernel.hub import Hub, all_hubs
+from .._kernel.hub import known_hubs
 from .._kernel.waiters import mutex
+from .._reactor.descriptors import READ, WRITE, Listener
+from .._reactor.descriptors import block_natively as block_natively
 from .._std.errors import BlockingInLoopError, IOClosed
 from .._std.originals import allocate_lock, get_ident, os_close, raw_socket
 from .holding_up import may_hold_up, note_held_up
@@ -245,16 +245,6 @@ def close_listener(listener: Listener) -> None:
     else:
         # The listener and not its number: that may mean another file by then.
         hub.call_threadsafe(listener.close)
-
-
-def known_hubs() -> tuple[Hub, ...]:
-    """Return all hubs that there are, closed ones too."""
-    while True:
-        try:
-            return tuple(all_hubs)
-        except RuntimeError:
-            # Another OS thread has just made one.
-            continue
 
 
 def notify_opened(fd: int) -> None:

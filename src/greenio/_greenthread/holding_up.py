@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import warnings
-from pathlib import Path
 from types import FrameType
 
 from .._kernel.current import hub_to_park_in, is_held_up
 from .._kernel.hub import Hub
 from .._std.errors import BlockingInLoopError, BlockingInLoopWarning
+from .._std.places import PACKAGE, of_the_standard_library
 
 VARIABLE = "GREENIO_BLOCKING_IN_LOOP"
 POLICIES = ("warn", "allow", "refuse")
@@ -32,10 +31,6 @@ _INSTEAD = {
     "Popen.wait()": "await asyncio.create_subprocess_exec(...)",
 }
 _RUN_GREEN = "await greenio.run_green(func, ...)"
-
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
-_LIBRARY = sysconfig.get_path("stdlib") + os.sep
-_PACKAGES = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 
 # What the program has chosen; None for the environment's choice, else the default.
 _chosen: str | None = None
@@ -129,6 +124,11 @@ def note_held_up(what: str) -> None:
     )
 
 
+def places_held_up() -> list[tuple[str, int]]:
+    """Where the loop has been blocked so far: files and lines that were warned of."""
+    return sorted(_warned)
+
+
 def _users_frame() -> FrameType:
     """The innermost frame that is neither greenio's nor the standard library's."""
     innermost = frame = sys._getframe(2)
@@ -136,10 +136,10 @@ def _users_frame() -> FrameType:
     walked: FrameType | None = frame
     while walked is not None:
         name = walked.f_code.co_filename
-        if not name.startswith((_PACKAGE, "<frozen ")):
+        if not name.startswith((PACKAGE, "<frozen ")):
             if outside is None:
                 outside = walked
-            if name.startswith(_PACKAGES) or not name.startswith(_LIBRARY):
+            if not of_the_standard_library(name):
                 return walked
         walked = walked.f_back
     return outside or innermost

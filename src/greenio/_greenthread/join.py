@@ -14,14 +14,15 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from .._kernel.current import existing_hub
 from .._kernel.waiters import (
     TIMED_OUT,
-    TaskWaiter,
     Waiter,
     WaitQueue,
     checked_timeout,
     mutex,
+    new_task_waiter,
     new_waiter,
 )
 from .._std.originals import monotonic
+from .._std.protocols import ClosableResults
 from .thread import GreenThread
 
 T = TypeVar("T")
@@ -44,8 +45,8 @@ class _Signpost(Waiter):
     thing: Any
 
     def wake(self, value: Any = None) -> bool:
-        self.done = True
         self.value = value
+        self.done = True
         self.inbox.put(self.thing)
         return True
 
@@ -127,7 +128,15 @@ class _Inbox(Generic[T]):
                 return False
             waiter = new_waiter(f"{self.what}()")
             self._enough = number
-            self._owners.append(waiter)
+            owners = self._owners
+            # Perhaps in between, by who interrupted us. Not by `len`, which is a call,
+            # and such a one may come when it has returned.
+            try:
+                _ = self.finished[number - 1]
+            except IndexError:
+                owners.append(waiter)
+            else:
+                return True
         outcome = self._owners.wait(waiter, timeout, self._pass_on)
         return outcome is not TIMED_OUT
 
@@ -138,9 +147,15 @@ class _Inbox(Generic[T]):
                 return True
             if timeout == 0:
                 return False
-            waiter = TaskWaiter()
+            waiter = new_task_waiter()
             self._enough = number
-            self._owners.append(waiter)
+            owners = self._owners
+            try:
+                _ = self.finished[number - 1]
+            except IndexError:
+                owners.append(waiter)
+            else:
+                return True
         outcome = await self._owners.wait_async(waiter, timeout, self._pass_on)
         return outcome is not TIMED_OUT
 
@@ -190,7 +205,7 @@ class Finishing(Iterator[T], AsyncIterator[T]):
                 self._left -= 1
             return thing
 
-    def __iter__(self) -> Finishing[T]:
+    def __iter__(self) -> ClosableResults[T]:
         return self
 
     def __next__(self) -> T:
@@ -207,7 +222,7 @@ class Finishing(Iterator[T], AsyncIterator[T]):
                 self.close()
         raise StopIteration
 
-    def __aiter__(self) -> Finishing[T]:
+    def __aiter__(self) -> ClosableResults[T]:
         return self
 
     async def __anext__(self) -> T:
@@ -251,7 +266,7 @@ def iwait(
     objects: Iterable[T],
     timeout: float | None = None,
     count: int | None = None,
-) -> Finishing[T]:
+) -> ClosableResults[T]:
     """Yield green threads and events as they finish.
 
     A green thread is finished when it has ended, however it did; an event when it was

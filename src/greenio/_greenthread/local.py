@@ -53,6 +53,8 @@ class local:  # noqa: N801 - the name that `threading` gives it
     properties and class attributes keep, is shared.
     """
 
+    # Programs see it also before they import that.
+    __module__ = "greenio.corolocal"
     __slots__ = ("__weakref__", "_local__state")
 
     def __new__(cls, /, *args: Any, **kwargs: Any) -> local:

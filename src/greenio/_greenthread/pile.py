@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, overload
 
+from .._std.type_variables import Item
 from .._sync.semaphore import Semaphore
 from .arrivals import Arrivals
-from .pool import GreenPool
+from .pool import GreenPool, GreenPoolStatistics
 from .thread import GreenThread
 
+P = ParamSpec("P")
 
-class GreenPile:
+
+@dataclass(frozen=True)
+class GreenPileStatistics:
+    """What `GreenPile.statistics` returns.
+
+    Attributes:
+        counter: How many results have not been taken, those included that are still
+            being made.
+        pool: Numbers about the pool, which others may use too.
+    """
+
+    counter: int
+    pool: GreenPoolStatistics
+
+
+class GreenPile(Generic[Item]):
     """Runs functions in green threads, and yields their results in order.
 
     Iterate over it with ``for`` or ``async for``. An exception of a function is raised
@@ -27,16 +45,34 @@ class GreenPile:
 
     def __init__(self, size_or_pool: int | GreenPool = 1000) -> None:
         if isinstance(size_or_pool, GreenPool):
-            self.pool = size_or_pool
+            self.pool: GreenPool = size_or_pool
         else:
             self.pool = GreenPool(size_or_pool)
-        self._arrivals = Arrivals()
+        self._arrivals: Arrivals[GreenThread[Item]] = Arrivals()
         # Results to come, those included whose function waits for a slot.
-        self.counter = 0
+        self.counter: int = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} counter={self.counter} pool={self.pool!r}>"
 
+    def statistics(self) -> GreenPileStatistics:
+        """Return numbers about the current state."""
+        return GreenPileStatistics(self.counter, self.pool.statistics())
+
+    @overload
+    def spawn(
+        self,
+        func: Callable[P, Coroutine[Any, Any, Item]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
+    @overload
+    def spawn(
+        self,
+        func: Callable[P, Item],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
     def spawn(self, func: Callable[..., Any], *args: Any, **kw: Any) -> GreenThread:
         """Run a function in a green thread of the pool, waiting for a free slot.
 
@@ -57,9 +93,24 @@ class GreenPile:
         except BaseException:
             self._one_less()
             raise
+        thread.has_taker = True
         self._arrivals.put(thread)
         return thread
 
+    @overload
+    async def spawn_async(
+        self,
+        func: Callable[P, Coroutine[Any, Any, Item]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
+    @overload
+    async def spawn_async(
+        self,
+        func: Callable[P, Item],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
     async def spawn_async(
         self, func: Callable[..., Any], *args: Any, **kw: Any
     ) -> GreenThread:
@@ -70,6 +121,7 @@ class GreenPile:
         except BaseException:
             self._one_less()
             raise
+        thread.has_taker = True
         self._arrivals.put(thread)
         return thread
 
@@ -82,10 +134,10 @@ class GreenPile:
             # Others may be waiting for what does not come any more.
             self._arrivals.look_again()
 
-    def __iter__(self) -> GreenPile:
+    def __iter__(self) -> GreenPile[Item]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Item:
         """Wait for the next result.
 
         Raises:
@@ -107,14 +159,14 @@ class GreenPile:
         self._one_less()
         return thread.outcome()
 
-    def next(self) -> Any:
+    def next(self) -> Item:
         """Wait for the next result; ``next(pile)`` is the same."""
         return self.__next__()
 
-    def __aiter__(self) -> GreenPile:
+    def __aiter__(self) -> GreenPile[Item]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Item:
         """Await the next result; see `__next__`."""
         thread = None
         while thread is None:
@@ -131,7 +183,7 @@ class GreenPile:
         return thread.outcome()
 
 
-class GreenMap(GreenPile):
+class GreenMap(GreenPile[Item]):
     """A pile that one fills while another takes from it.
 
     `spawn` waits while as many results are to be taken as the pool's size, and
@@ -147,11 +199,39 @@ class GreenMap(GreenPile):
         self._room = Semaphore(self.pool.size or 1)
         self._complete = False
 
+    @overload
+    def spawn(
+        self,
+        func: Callable[P, Coroutine[Any, Any, Item]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
+    @overload
+    def spawn(
+        self,
+        func: Callable[P, Item],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
     def spawn(self, func: Callable[..., Any], *args: Any, **kw: Any) -> GreenThread:
         """Run a function in a green thread of the pool; see `GreenPile.spawn`."""
         self._room.acquire()
         return super().spawn(func, *args, **kw)
 
+    @overload
+    async def spawn_async(
+        self,
+        func: Callable[P, Coroutine[Any, Any, Item]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
+    @overload
+    async def spawn_async(
+        self,
+        func: Callable[P, Item],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> GreenThread[Item]: ...
     async def spawn_async(
         self, func: Callable[..., Any], *args: Any, **kw: Any
     ) -> GreenThread:

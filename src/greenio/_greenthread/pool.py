@@ -7,25 +7,47 @@ does the work itself, in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub
 from .._kernel.waiters import (
     TIMED_OUT,
-    TaskWaiter,
     checked_timeout,
     mutex,
+    new_task_waiter,
     new_waiter,
 )
+from .._std.errors import WaitingForItselfError
+from .._std.protocols import ClosableResults, PoolIdleness, PoolSlots
 from .arguments import check_callable, checked_size
 from .results import Feed, OrderedResults, UnorderedResults
 from .slots import Slots
 from .thread import GreenThread
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Argument = TypeVar("Argument")
+
+
+@dataclass(frozen=True)
+class GreenPoolStatistics:
+    """What `GreenPool.statistics` returns.
+
+    Attributes:
+        size: How many may run at once.
+        running: How many green threads of the pool have not ended.
+        free: How many could start now; negative after `resize` to less than are running.
+        waiting: How many wait for a free slot.
+    """
+
+    size: int
+    running: int
+    free: int
+    waiting: int
 
 
 class GreenPool:
@@ -38,15 +60,10 @@ class GreenPool:
     Raises:
         TypeError: `size` is not an integer.
         ValueError: `size` is negative.
-
-    Attributes:
-        coroutines_running: The green threads that have not ended. Look, don't touch;
-            to go through it while others may run, copy it first.
     """
 
     def __init__(self, size: int = 1000) -> None:
         self._slots = Slots(checked_size(size, "GreenPool"))
-        self.coroutines_running = self._slots.running
 
     def __repr__(self) -> str:
         return (
@@ -58,8 +75,15 @@ class GreenPool:
 
     @property
     def size(self) -> int:
-        """How many may run at once; change it with `resize`."""
+        """How many may run at once; change it with `resize`.
+
+        Assigned to, it is only what `resize` reckons from, as in eventlet.
+        """
         return self._slots.size
+
+    @size.setter
+    def size(self, value: int) -> None:
+        self._slots.size = value
 
     def free(self) -> int:
         """Return how many functions could start now without waiting.
@@ -71,19 +95,34 @@ class GreenPool:
 
     def running(self) -> int:
         """Return how many green threads of the pool have not ended."""
-        return len(self.coroutines_running)
+        return len(self._slots.running) + self._slots.unstarted
 
     def waiting(self) -> int:
         """Return how many wait for a free slot."""
         return self._slots.waiters.waiting
 
+    def statistics(self) -> GreenPoolStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            return GreenPoolStatistics(
+                self.size, self.running(), self.free(), self.waiting()
+            )
+
     @property
-    def sem(self) -> Slots:
+    def coroutines_running(self) -> set[GreenThread[Any]]:
+        """The green threads that have not ended.
+
+        Look, don't touch; to go through it while others may run, copy it first.
+        """
+        return self._slots.all_running()
+
+    @property
+    def sem(self) -> PoolSlots:
         """The pool's slots, in the form of a semaphore, as eventlet has them."""
         return self._slots
 
     @property
-    def no_coros_running(self) -> Idleness:
+    def no_coros_running(self) -> PoolIdleness:
         """That nothing is running, in the form of an event, as eventlet has it."""
         return Idleness(self)
 
@@ -104,6 +143,20 @@ class GreenPool:
 
     # -- spawning ------------------------------------------------------------------------
 
+    @overload
+    def spawn(
+        self,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
+    @overload
+    def spawn(
+        self,
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
     def spawn(
         self, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> GreenThread:
@@ -136,6 +189,20 @@ class GreenPool:
         thread.run_in_place()
         return thread
 
+    @overload
+    def spawn_n(
+        self,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
+    @overload
+    def spawn_n(
+        self,
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
     def spawn_n(
         self, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> GreenThread:
@@ -146,6 +213,20 @@ class GreenPool:
         """
         return self.spawn(function, *args, **kwargs)
 
+    @overload
+    async def spawn_async(
+        self,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
+    @overload
+    async def spawn_async(
+        self,
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> GreenThread[T]: ...
     async def spawn_async(
         self, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> GreenThread:
@@ -164,27 +245,32 @@ class GreenPool:
         """Wait until every green thread of the pool has ended.
 
         Raises:
-            RuntimeError: Called by one of them: it would wait for itself.
+            WaitingForItselfError: Called by one of them; an AssertionError, as eventlet
+                raises, and a RuntimeError.
             BlockingInLoopError: Called in the loop greenlet while some are running; use
                 `waitall_async` there.
         """
         self._wait_idle(None, "GreenPool.waitall()")
 
     def _wait_idle(self, timeout: float | None, what: str) -> bool:
-        idle = self._slots.idle
+        slots = self._slots
+        idle = slots.idle
         while True:
             with mutex:
-                if not self.coroutines_running:
+                if not (slots.running or slots.unstarted):
                     return True
                 if timeout == 0:
                     return False
-                if getcurrent() in self.coroutines_running:
-                    raise RuntimeError(
+                if getcurrent() in slots.running:
+                    raise WaitingForItselfError(
                         f"{what} was called by a green thread of the pool itself, "
                         "which would wait for its own end; call it from outside the "
                         "pool"
                     )
                 waiter = new_waiter(what)
+                if not (slots.running or slots.unstarted):
+                    # Ended while somebody interrupted us.
+                    return True
                 idle.append(waiter)
             outcome = idle.wait(waiter, timeout, None)
             if timeout is not None:
@@ -195,14 +281,17 @@ class GreenPool:
         await self._wait_idle_async(None)
 
     async def _wait_idle_async(self, timeout: float | None) -> bool:
-        idle = self._slots.idle
+        slots = self._slots
+        idle = slots.idle
         while True:
             with mutex:
-                if not self.coroutines_running:
+                if not (slots.running or slots.unstarted):
                     return True
                 if timeout == 0:
                     return False
-                waiter = TaskWaiter()
+                waiter = new_task_waiter()
+                if not (slots.running or slots.unstarted):
+                    return True
                 idle.append(waiter)
             outcome = await idle.wait_async(waiter, timeout, None)
             if timeout is not None:
@@ -210,9 +299,57 @@ class GreenPool:
 
     # -- mapping -------------------------------------------------------------------------
 
+    @overload
     def imap(
-        self, function: Callable[..., T], *iterables: Iterable[Any]
-    ) -> OrderedResults[T]:
+        self,
+        function: Callable[[Argument], Coroutine[Any, Any, T]],
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[[Argument], T],
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap(
+        self,
+        function: None,
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[tuple[Argument]]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[..., Coroutine[Any, Any, T]],
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap(
+        self,
+        function: Callable[..., T],
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap(
+        self,
+        function: None,
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[tuple[Any, ...]]: ...
+    def imap(
+        self, function: Callable[..., Any] | None, *iterables: Iterable[Any]
+    ) -> ClosableResults[Any]:
         """Apply a function to every item, concurrently, and yield results in order.
 
         The input is read in a green thread of its own, so it may wait, and may depend
@@ -223,7 +360,8 @@ class GreenPool:
         behind the last result; iterating can go on after it.
 
         Args:
-            function: What to call.
+            function: What to call; None for the arguments themselves, in a tuple if
+                there are several.
             *iterables: Where its arguments come from, one from each; the shortest ends
                 it.
 
@@ -236,33 +374,105 @@ class GreenPool:
         """
         return self.starmap(function, zip(*iterables, strict=False))
 
+    @overload
+    def starmap(
+        self,
+        function: Callable[..., Coroutine[Any, Any, T]],
+        iterable: Iterable[Iterable[Any]],
+    ) -> ClosableResults[T]: ...
+    @overload
     def starmap(
         self, function: Callable[..., T], iterable: Iterable[Iterable[Any]]
-    ) -> OrderedResults[T]:
+    ) -> ClosableResults[T]: ...
+    @overload
+    def starmap(
+        self, function: None, iterable: Iterable[Iterable[Argument]]
+    ) -> ClosableResults[tuple[Argument, ...]]: ...
+    def starmap(
+        self, function: Callable[..., Any] | None, iterable: Iterable[Iterable[Any]]
+    ) -> ClosableResults[Any]:
         """Like `imap`, with argument tuples from one iterable."""
-        feed = Feed(self._slots, function, ordered=True)
-        return OrderedResults(feed, self._feeder(feed, iterable))
+        feed = self._feed(function, ordered=True)
+        return OrderedResults(feed, _feeder(feed, iterable))
 
+    @overload
     def imap_unordered(
-        self, function: Callable[..., T], *iterables: Iterable[Any]
-    ) -> UnorderedResults[T]:
+        self,
+        function: Callable[[Argument], Coroutine[Any, Any, T]],
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[[Argument], T],
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: None,
+        iterable: Iterable[Argument],
+        /,
+    ) -> ClosableResults[tuple[Argument]]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[..., Coroutine[Any, Any, T]],
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: Callable[..., T],
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        function: None,
+        first: Iterable[Any],
+        second: Iterable[Any],
+        /,
+        *others: Iterable[Any],
+    ) -> ClosableResults[tuple[Any, ...]]: ...
+    def imap_unordered(
+        self, function: Callable[..., Any] | None, *iterables: Iterable[Any]
+    ) -> ClosableResults[Any]:
         """Like `imap`, but yields results, and raises failures, as they come."""
-        feed = Feed(self._slots, function, ordered=False)
+        feed = self._feed(function, ordered=False)
         rows = zip(*iterables, strict=False)
-        return UnorderedResults(feed, self._feeder(feed, rows))
+        return UnorderedResults(feed, _feeder(feed, rows))
 
-    def _feeder(self, feed: Feed, rows: Iterable[Iterable[Any]]) -> GreenThread:
-        check_callable(feed.function, "GreenPool.imap")
-        hub = get_hub()
-        feeder = GreenThread(hub, feed.run, (iter(rows),), {})
-        feeder.link(feed.ended)
-        hub.wake(feeder)
-        return feeder
+    def _feed(self, function: Callable[..., Any] | None, *, ordered: bool) -> Feed:
+        if function is None:
+            function = _arguments
+        check_callable(function, "GreenPool.imap")
+        return Feed(get_hub(), self._slots, function, ordered=ordered)
 
     # For coroutines, by the names that such methods have everywhere.
     imap_async = imap
     starmap_async = starmap
     imap_unordered_async = imap_unordered
+
+
+def _feeder(feed: Feed, rows: Iterable[Iterable[Any]]) -> GreenThread:
+    feeder = GreenThread(feed.hub, feed.run, (iter(rows),), {})
+    feeder.link(feed.ended)
+    feed.hub.wake(feeder)
+    return feeder
+
+
+def _arguments(*args: Any) -> Any:
+    """What `imap` yields without a function."""
+    return args
 
 
 class Idleness:
@@ -275,7 +485,8 @@ class Idleness:
 
     def ready(self) -> bool:
         """Whether nothing is running."""
-        return not self._pool.coroutines_running
+        slots = self._pool._slots
+        return not (slots.running or slots.unstarted)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is running; see `GreenPool.waitall`.

@@ -5,7 +5,7 @@ In a `GreenPool.imap` three parties meet, at a `Feed`:
 * the *feeder*, a green thread that reads the input and starts the calls. It has to be
   one of its own, since the input may wait, even for what the consumer makes of earlier
   results;
-* the calls, in green threads of the pool;
+* the calls, in green threads of the pool (see `calls`);
 * the consumer, with the iterator that `imap` returned (`OrderedResults` or
   `UnorderedResults`).
 
@@ -19,23 +19,34 @@ as `GreenPool.spawn` would (`Feed.take_over`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import copy_context
+from itertools import repeat
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from greenlet import GreenletExit, getcurrent
 
 from .._kernel.current import get_hub
 from .._kernel.entries import Throw
+from .._kernel.hub import Hub
 from .._kernel.waiters import (
+    GreenWaiter,
+    TaskWaiter,
+    ThreadWaiter,
     Waiter,
     WaitQueue,
     drop,
     hold,
     mutex,
+    new_task_waiter,
     new_waiter,
 )
 from .._std.errors import HubClosedError
+from .._std.originals import get_ident
 from .arrivals import Arrivals
+from .calls import Call, Worker
 from .slots import Slots
 from .thread import GreenThread
 
@@ -45,43 +56,63 @@ T_co = TypeVar("T_co", covariant=True)
 _TAKEN_OVER: Any = object()
 
 
-class Feed(Arrivals):
+class Feed(Arrivals[Call]):
     """Where the feeder, the calls and the consumer of an `imap` meet.
 
     Ordered, a call arrives here as soon as it has a slot; otherwise when it has ended.
     """
 
     __slots__ = (
+        "__weakref__",
         "closed",
         "error",
         "exhausted",
+        "first_unstarted",
         "function",
+        "hub",
         "idle",
         "ordered",
         "outstanding",
         "pending",
         "slots",
+        "unstarted",
+        "uses_again",
+        "worker_queued",
     )
 
     def __init__(
-        self, slots: Slots, function: Callable[..., Any], *, ordered: bool
+        self, hub: Hub, slots: Slots, function: Callable[..., Any], *, ordered: bool
     ) -> None:
         super().__init__()
-        self.slots = slots
-        self.function = function
-        self.ordered = ordered
+        self.hub: Hub = hub
+        self.slots: Slots = slots
+        self.function: Callable[..., Any] = function
+        self.ordered: bool = ordered
         # Calls whose results were not taken yet, including the one without a slot.
-        self.outstanding = 0
+        self.outstanding: int = 0
         # Nobody wants more of the input.
-        self.closed = False
+        self.closed: bool = False
         # The feeder has ended: no more will be started.
-        self.exhausted = False
+        self.exhausted: bool = False
         # What the input raised.
         self.error: BaseException | None = None
         # The feeder, when it is as far ahead as it may be.
-        self.idle = WaitQueue()
+        self.idle: WaitQueue = WaitQueue()
         # The call that has no slot yet, and the feeder, waiting for one.
         self.pending: tuple[tuple[Any, ...], Waiter] | None = None
+        # Calls that have a slot and have not begun, and how to take out the first one in one
+        # step with what follows; see `RunQueue`.
+        self.unstarted: deque[Call] = deque()
+        self.first_unstarted: Iterator[Call] = map(
+            deque.popleft, repeat(self.unstarted)
+        )
+        # Whether a worker will see to them when its turn comes.
+        self.worker_queued: bool = False
+        # Whether a worker makes several calls, where none is to be told from others.
+        self.uses_again: bool = not (hub.hides or hub.loop.get_debug())
+        if slots.feeds is None:
+            slots.feeds = WeakSet()
+        slots.feeds.add(self)
 
     # -- the feeder --------------------------------------------------------------------
 
@@ -102,17 +133,46 @@ class Feed(Arrivals):
             self.error = exc
 
     def _call(self, arguments: tuple[Any, ...]) -> None:
+        call = _new_call(arguments)
+        slots = self.slots
+        try:
+            hold()
+            # What comes below in the usual case: there is a slot, a worker will come, and
+            # nobody waits for a call. That saves a tenth of an `imap`.
+            if slots.free > 0 and self.worker_queued and not self.takers:
+                slots.free -= 1
+                slots.unstarted += 1
+                self.outstanding += 1
+                self.unstarted.append(call)
+                if self.ordered:
+                    self.arrived.append(call)
+                return
+        finally:
+            drop()
         if self._take_slot(arguments):
-            try:
-                thread = self.slots.start(self.function, arguments, {})
-            except BaseException:
-                self._one_less()
-                raise
-            if self.ordered:
-                self.put(thread)
+            self._start(call)
+
+    def _start(self, call: Call) -> None:
+        """Have a call made that has a slot."""
+        try:
+            if self.uses_again:
+                if not self.worker_queued:
+                    self.queue_worker()
+                self.slots.unstarted += 1
+                self.unstarted.append(call)
             else:
-                thread.has_taker = True
-                thread.link(self.put)
+                self.hub.wake(self.thread_for(call))
+        except BaseException:
+            with mutex:
+                if call in self.unstarted:
+                    self.slots.unstarted -= 1
+                    self.unstarted.remove(call)
+                self.slots.running.discard(call.thread)
+                self.slots.give_back()
+            self._one_less()
+            raise
+        if self.ordered:
+            self.put(call)
 
     def ended(self, feeder: GreenThread) -> None:
         """Note that the feeder has ended, even if it never began."""
@@ -128,7 +188,11 @@ class Feed(Arrivals):
                 if self.outstanding < (self.slots.size or 1):
                     return
                 waiter = new_waiter("reading the input of imap()")
-                self.idle.append(waiter)
+                idle = self.idle
+                if self.outstanding < (self.slots.size or 1):
+                    # Taken by who interrupted us in between.
+                    return
+                idle.append(waiter)
             self.idle.wait(waiter, None, None)
 
     def _take_slot(self, arguments: tuple[Any, ...]) -> bool:
@@ -141,7 +205,12 @@ class Feed(Arrivals):
                 slots.free -= 1
                 return True
             waiter = new_waiter("calling a function on a full GreenPool")
-            slots.waiters.append(waiter)
+            waiters = slots.waiters
+            if slots.free > 0:
+                # Freed by who interrupted us in between.
+                slots.free -= 1
+                return True
+            waiters.append(waiter)
             self.pending = (arguments, waiter)
             # Perhaps the consumer can do it.
             self.takers.wake_one(None)
@@ -164,34 +233,96 @@ class Feed(Arrivals):
         with mutex:
             self.outstanding -= 1
 
+    # -- the calls -----------------------------------------------------------------------
+
+    def queue_worker(self, at_once: bool = False) -> None:
+        """Have a worker see to the calls that have not begun.
+
+        Args:
+            at_once: Right after the caller, whom a drain has just started.
+        """
+        worker = Worker.of(self)
+        hub = self.hub
+        if at_once and hub.handoffs:
+            hub.batch.appendleft(worker)
+        else:
+            hub.wake(worker)
+        self.worker_queued = True
+
+    def see_to_calls(self) -> None:
+        """Note that a worker ends; if nobody sees to the other calls, another one does."""
+        if self.unstarted and not self.worker_queued:
+            self.queue_worker()
+
+    def thread_for(self, call: Call) -> GreenThread:
+        """Make a green thread for a call that has not begun; it is not started."""
+        thread = self.slots.enter(
+            self.hub, self.function, call.arguments, {}, call.context
+        )
+        call.arguments = ()
+        call.thread = thread
+        thread.has_taker = True
+        thread.link(self.call_ended, call)
+        return thread
+
+    def thread_for_first(self) -> GreenThread:
+        """Make a green thread for the first call that has not begun; there is one."""
+        for call in self.first_unstarted:  # noqa: B007
+            self.slots.unstarted -= 1
+            break
+        return self.thread_for(call)
+
+    def start_all(self) -> None:
+        """Give each call that has not begun a green thread of its own, and later ones too.
+
+        In another OS thread than the hub's that is impossible, and nothing happens.
+        """
+        if get_ident() == self.hub.thread_id:
+            if self.unstarted:
+                # Or a worker would come before these.
+                self.uses_again = self.worker_queued = False
+            while self.unstarted:
+                self.hub.wake(self.thread_for_first())
+
+    def call_ended(self, _thread: GreenThread, call: Call) -> None:
+        """Tell who waits for a call that the green thread which made it has ended."""
+        call.done = True
+        waiter = call.waiter
+        if waiter is not None:
+            with mutex:
+                if not waiter.done:
+                    waiter.wake()
+        if not self.ordered:
+            self.put(call)
+
     # -- the consumer --------------------------------------------------------------------
 
-    def next_thread(self) -> GreenThread | None:
-        """Take the next green thread, waiting for it; None at the end of the input.
+    def next_call(self) -> Call | None:
+        """Take the next call, waiting for it; None at the end of the input.
 
         Raises:
             BaseException: Whatever the input raised.
         """
         while True:
-            if self.pending is not None and not self.threads:
-                thread = self._take_over()
-                if thread is not None:
-                    return thread
+            if self.pending is not None and not self.arrived:
+                call = self._take_over()
+                if call is not None:
+                    return call
             if self.outstanding or not self.exhausted:
-                thread = self.get()
-                if thread is not None:
-                    return thread
+                call = self.get()
+                if call is not None:
+                    return call
             elif self.error is None:
                 return None
             else:
                 self._raise_error()
 
-    async def next_thread_async(self) -> GreenThread | None:
-        """Take the next green thread as a coroutine; see `next_thread`."""
+    async def next_call_async(self) -> Call | None:
+        """Take the next call as a coroutine; see `next_call`."""
         while self.outstanding or not self.exhausted:
-            thread = await self.get_async()
-            if thread is not None:
-                return thread
+            call = await self.get_async()
+            if call is not None:
+                return call
         if self.error is not None:
             self._raise_error()
         return None
@@ -206,7 +337,7 @@ class Feed(Arrivals):
             # Not a cycle through this frame and the traceback.
             del error
 
-    def _take_over(self) -> GreenThread | None:
+    def _take_over(self) -> Call | None:
         """Do the pending call in place, if the caller is one of the pool's own."""
         slots = self.slots
         if getcurrent() not in slots.running:
@@ -221,13 +352,38 @@ class Feed(Arrivals):
             self.pending = None
             waiter.wake(_TAKEN_OVER)
             slots.waiters.discard(waiter)
-        thread = GreenThread(get_hub(), self.function, arguments, {})
+        call = _new_call(arguments)
+        call.thread = thread = GreenThread(get_hub(), self.function, arguments, {})
         try:
             thread.run_in_place()
         except BaseException:
             self.taken()
             raise
-        return thread
+        call.done = True
+        return call
+
+    def wait_for(self, call: Call) -> None:
+        """Wait for the end of a call; if that is not to be, put it back."""
+        waiter = new_waiter("waiting for a result")
+        try:
+            if _is_to_wake(waiter, call):
+                waiter.block()
+        except BaseException:
+            # Killed or timed out: the result is still to be had.
+            call.waiter = None
+            self.put_back(call)
+            raise
+
+    async def wait_for_async(self, call: Call) -> None:
+        """Wait for the end of a call as a coroutine; see `wait_for`."""
+        waiter = new_task_waiter()
+        try:
+            if _is_to_wake(waiter, call):
+                await waiter.future
+        except BaseException:
+            call.waiter = None
+            self.put_back(call)
+            raise
 
     def taken(self) -> None:
         """Note that a result was taken: there is room for another call."""
@@ -242,11 +398,30 @@ class Feed(Arrivals):
             drop()
 
 
+def _new_call(arguments: tuple[Any, ...]) -> Call:
+    call = Call()
+    call.arguments = arguments
+    call.context = copy_context()
+    call.done = False
+    call.thread = call.value = call.waiter = None
+    return call
+
+
+def _is_to_wake(waiter: GreenWaiter | TaskWaiter | ThreadWaiter, call: Call) -> bool:
+    """Have a waiter woken when a call ends, unless it has ended."""
+    with mutex:
+        call.waiter = waiter
+        return not call.done
+
+
 class _Results(Iterator[T_co], AsyncIterator[T_co]):
     """What is common to the iterators that `GreenPool.imap` and its sisters return."""
 
+    # None where an interrupt keeps it from being made.
+    _feeder: GreenThread | None = None
+
     def __init__(self, feed: Feed, feeder: GreenThread) -> None:
-        self._feed = feed
+        self._feed: Feed = feed
         self._feeder = feeder
 
     def __repr__(self) -> str:
@@ -258,11 +433,13 @@ class _Results(Iterator[T_co], AsyncIterator[T_co]):
 
     def close(self) -> None:
         """Read no more of the input; what was started already goes on."""
+        feeder = self._feeder
+        if feeder is None:
+            return
         feed = self._feed
         feed.closed = True
         if feed.exhausted:
             return
-        feeder = self._feeder
         # Not by `kill`, which would switch: this may be called by the interpreter, as
         # `__del__`, in the middle of anything.
         try:
@@ -281,22 +458,17 @@ class OrderedResults(_Results[T_co]):
 
     def __next__(self) -> T_co:
         feed = self._feed
-        thread = feed.next_thread()
-        if thread is None:
+        call = feed.next_call()
+        if call is None:
             raise StopIteration
-        if not thread.dead:
-            try:
-                thread.wait_end()
-            except BaseException:
-                # Killed or timed out: the result is still to be had.
-                feed.put_back(thread)
-                raise
+        if not call.done:
+            feed.wait_for(call)
         feed.taken()
         try:
-            return thread.outcome()  # type: ignore[no-any-return]
+            return call.outcome()  # type: ignore[no-any-return]
         finally:
             # What is raised keeps this frame.
-            del thread, feed, self
+            del call, feed, self
 
     next = __next__
 
@@ -305,21 +477,17 @@ class OrderedResults(_Results[T_co]):
 
     async def __anext__(self) -> T_co:
         feed = self._feed
-        thread = await feed.next_thread_async()
-        if thread is None:
+        call = await feed.next_call_async()
+        if call is None:
             raise StopAsyncIteration
-        if not thread.dead:
-            try:
-                await thread.wait_end_async()
-            except BaseException:
-                feed.put_back(thread)
-                raise
+        if not call.done:
+            await feed.wait_for_async(call)
         feed.taken()
         try:
-            return thread.outcome()  # type: ignore[no-any-return]
+            return call.outcome()  # type: ignore[no-any-return]
         finally:
             # What is raised keeps this frame.
-            del thread, feed, self
+            del call, feed, self
 
 
 class UnorderedResults(_Results[T_co]):
@@ -329,14 +497,14 @@ class UnorderedResults(_Results[T_co]):
         return self
 
     def __next__(self) -> T_co:
-        thread = self._feed.next_thread()
-        if thread is None:
+        call = self._feed.next_call()
+        if call is None:
             raise StopIteration
         self._feed.taken()
         try:
-            return thread.outcome()  # type: ignore[no-any-return]
+            return call.outcome()  # type: ignore[no-any-return]
         finally:
-            del thread, self
+            del call, self
 
     next = __next__
 
@@ -344,11 +512,11 @@ class UnorderedResults(_Results[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        thread = await self._feed.next_thread_async()
-        if thread is None:
+        call = await self._feed.next_call_async()
+        if call is None:
             raise StopAsyncIteration
         self._feed.taken()
         try:
-            return thread.outcome()  # type: ignore[no-any-return]
+            return call.outcome()  # type: ignore[no-any-return]
         finally:
-            del thread, self
+            del call, self

@@ -14,13 +14,24 @@ a spawn in a slot costs hardly more than a spawn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from greenlet import getcurrent
 
 from .._kernel.current import hub_to_spawn_on
 from .._kernel.hub import Hub
-from .._kernel.waiters import TaskWaiter, WaitQueue, drop, hold, mutex, new_waiter
+from .._kernel.waiters import (
+    TIMED_OUT,
+    WaitQueue,
+    acquire_timeout,
+    drop,
+    hold,
+    mutex,
+    new_task_waiter,
+    new_waiter,
+)
 from .thread import GreenThread
 
 
@@ -32,38 +43,44 @@ class SlotThread(GreenThread):
     _slots: Slots
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
-        slots = self._slots
-        try:
-            hold()
-            running = slots.running
-            running.discard(self)
-            slots.give_back()
-            # Whoever was just handed the slot comes before these, and fills it.
-            if slots.idle and not running:
-                slots.idle.wake_all()
-        finally:
-            drop()
+        self._slots.leave(self)
         GreenThread._end(self, state, result, error)
+
+
+class MakesCalls(Protocol):
+    """What makes calls in slots; see `calls`."""
+
+    def start_all(self) -> None:
+        """Give each call that has a slot a green thread, if it has none yet."""
 
 
 class Slots:
     """The slots of a pool, and the green threads in them; see `GreenPool.sem`."""
 
-    __slots__ = ("free", "idle", "running", "size", "waiters")
+    __slots__ = ("feeds", "free", "idle", "running", "size", "unstarted", "waiters")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
         # Negative for a while after `resize` to less than are running.
-        self.free = size
+        self.free: int = size
         self.running: set[GreenThread] = set()
-        self.waiters = WaitQueue()
+        self.waiters: WaitQueue = WaitQueue()
         # Who waits until nothing is running.
-        self.idle = WaitQueue()
+        self.idle: WaitQueue = WaitQueue()
+        # How many calls have a slot, and no green thread yet; and who makes such.
+        self.unstarted: int = 0
+        self.feeds: WeakSet[MakesCalls] | None = None
 
     @property
     def counter(self) -> int:
-        """How many slots are free."""
+        """How many slots are free; assigned to, there are so many."""
         return self.free
+
+    @counter.setter
+    def counter(self, value: int) -> None:
+        with mutex:
+            self.free = value
+            self._hand_out()
 
     @property
     def balance(self) -> int:
@@ -80,9 +97,56 @@ class Slots:
         with mutex:
             self.free += new_size - self.size
             self.size = new_size
-            waiters = self.waiters
-            while self.free > 0 and waiters and waiters.wake_one():
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        waiters = self.waiters
+        while self.free > 0 and waiters and waiters.wake_one():
+            self.free -= 1
+
+    # -- as a semaphore ------------------------------------------------------------------
+
+    def bounded(self) -> bool:
+        """Whether `release` would have to wait now: never."""
+        return False
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take a slot out of the pool; see `Semaphore.acquire`."""
+        if timeout is not None or not blocking:
+            timeout = acquire_timeout(blocking, timeout)
+        with mutex:
+            if self.free > 0:
                 self.free -= 1
+                return True
+            if timeout == 0:
+                return False
+            waiter = new_waiter("acquire()")
+            waiters = self.waiters
+            if self.free > 0:
+                self.free -= 1
+                return True
+            waiters.append(waiter)
+        return waiters.wait(waiter, timeout, self.give_back) is not TIMED_OUT
+
+    def release(self, blocking: bool = True) -> bool:
+        """Put a slot into the pool; whoever waits for one gets it."""
+        with mutex:
+            self.give_back()
+        return True
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, typ: object, val: object, tb: object) -> None:
+        self.release()
+
+    # -- for the pool ----------------------------------------------------------------------
+
+    def all_running(self) -> set[GreenThread]:
+        """The green threads in the slots, one in each."""
+        for feed in self.feeds or ():
+            feed.start_all()
+        return self.running
 
     def take(self) -> bool:
         """Take a slot, waiting for it.
@@ -115,7 +179,7 @@ class Slots:
             if self.free > 0:
                 self.free -= 1
                 return
-            waiter = TaskWaiter()
+            waiter = new_task_waiter()
             waiters = self.waiters
             if self.free > 0:
                 self.free -= 1
@@ -131,6 +195,32 @@ class Slots:
                 return
         self.free += 1
 
+    def leave(self, thread: GreenThread) -> None:
+        """Take a slot back, or hand it on; its green thread has ended."""
+        try:
+            hold()
+            self.running.discard(thread)
+            self.give_back()
+            # Whoever was just handed the slot comes before these, and fills it.
+            if self.idle and not (self.running or self.unstarted):
+                self.idle.wake_all()
+        finally:
+            drop()
+
+    def enter(
+        self,
+        hub: Hub,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: Context | None = None,
+    ) -> SlotThread:
+        """Make a green thread in a slot that the caller has taken; it is not started."""
+        thread = SlotThread(hub, func, args, kwargs, context)
+        thread._slots = self
+        self.running.add(thread)
+        return thread
+
     def start(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> GreenThread:
@@ -138,9 +228,7 @@ class Slots:
         thread: SlotThread | None = None
         try:
             hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
-            thread = SlotThread(hub, func, args, kwargs)
-            thread._slots = self
-            self.running.add(thread)
+            thread = self.enter(hub, func, args, kwargs)
             hub.wake(thread)
         except BaseException:
             with mutex:

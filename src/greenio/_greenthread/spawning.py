@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_spawn_on
 from .._kernel.entries import throw_into
 from .._kernel.hub import Hub
-from .._kernel.timers import Timer
+from .._reactor.timers import Timer
+from .._std.protocols import PendingCall
 from .arguments import check_callable, check_throwable, checked_seconds
 from .thread import GreenThread
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+# Each is given to type checkers in two forms: what a coroutine function returns is awaited
+# in the green thread, so the result is the coroutine's.
+
+
+@overload
+def spawn(
+    func: Callable[P, Coroutine[Any, Any, T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+@overload
+def spawn(
+    func: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread[Any]:
     """Run a function in a green thread of its own.
 
     It starts when the caller next waits or yields, in a copy of the caller's
@@ -42,7 +61,19 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     return thread
 
 
-def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+@overload
+def spawn_n(
+    func: Callable[P, Coroutine[Any, Any, T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+@overload
+def spawn_n(
+    func: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread[Any]:
     """Run a function in a green thread whose result nobody needs.
 
     It is `spawn` by eventlet's name for that.
@@ -60,19 +91,34 @@ def _spawn_after(
     func: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> GreenThread:
+) -> GreenThread[Any]:
     check_callable(func, what)
     seconds = checked_seconds(seconds, what)
     hub = hub_to_spawn_on(what)
     thread = GreenThread(hub, func, args, kwargs)
+    hub.keep_track(thread)
     spawner = getcurrent() if local else None
-    thread._timer = Timer(hub, seconds, thread._start_later, (spawner,))
+    thread._timer = Timer.start(hub, seconds, thread._start_later, (spawner,))
     return thread
 
 
+@overload
+def spawn_after(
+    seconds: float,
+    func: Callable[P, Coroutine[Any, Any, T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+@overload
+def spawn_after(
+    seconds: float,
+    func: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
 def spawn_after(
     seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> GreenThread:
+) -> GreenThread[Any]:
     """Run a function in a green thread that starts after some seconds.
 
     Returns:
@@ -84,9 +130,23 @@ def spawn_after(
     return _spawn_after(seconds, "spawn_after", False, func, args, kwargs)
 
 
+@overload
+def spawn_after_local(
+    seconds: float,
+    func: Callable[P, Coroutine[Any, Any, T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
+@overload
+def spawn_after_local(
+    seconds: float,
+    func: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> GreenThread[T]: ...
 def spawn_after_local(
     seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> GreenThread:
+) -> GreenThread[Any]:
     """Like `spawn_after`, but called off if the caller has ended by then.
 
     Raises:
@@ -95,7 +155,7 @@ def spawn_after_local(
     return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
 
 
-def exc_after(seconds: float, *throw_args: Any) -> Timer:
+def exc_after(seconds: float, *throw_args: Any) -> PendingCall:
     """Raise an exception in the current green thread after some seconds.
 
     eventlet's old form of `Timeout`, which is the better one.
@@ -107,14 +167,14 @@ def exc_after(seconds: float, *throw_args: Any) -> Timer:
     if throw_args:
         check_throwable(throw_args[0], "exc_after")
     current = getcurrent()
-    return Timer(
+    return Timer.start(
         get_hub(), seconds, throw_into, (current, throw_args), local_to=current
     )
 
 
 def call_after_global(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Timer:
+    seconds: float, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> PendingCall:
     """Run a function in a new green thread after some seconds.
 
     Returns:
@@ -123,18 +183,20 @@ def call_after_global(
     check_callable(func, "call_after_global")
     seconds = checked_seconds(seconds, "call_after_global")
     hub = hub_to_spawn_on("call_after_global")
-    return Timer(hub, seconds, spawn_n, (func, *args), kwargs)
+    return Timer.start(hub, seconds, spawn_n, (func, *args), kwargs)
 
 
 def call_after_local(
-    seconds: float, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Timer:
+    seconds: float, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> PendingCall:
     """Like `call_after_global`, but dropped if the caller has ended by then.
 
     Returns:
         A timer with `cancel()`.
     """
-    check_callable(func, "call_after_local")
+    check_callable(function, "call_after_local")
     seconds = checked_seconds(seconds, "call_after_local")
     hub = hub_to_spawn_on("call_after_local")
-    return Timer(hub, seconds, spawn_n, (func, *args), kwargs, local_to=getcurrent())
+    return Timer.start(
+        hub, seconds, spawn_n, (function, *args), kwargs, local_to=getcurrent()
+    )

@@ -25,9 +25,9 @@ Who sees the exception of a green thread that failed:
 * whoever asks: `wait`, `await`, `outcome`; each gets the same exception, with the traceback
   that it had when it ended (`failure`);
 * the loop's exception handler, at once, if no watcher was woken and no link asked
-  (`_Unretrieved.make`);
+  (`Unretrieved.make`);
 * if somebody was to ask (a watcher was woken; a pool, pile or group has it, `has_taker`) and
-  never did, the exception handler, when the green thread goes away (`_Unretrieved.__del__`);
+  never did, the exception handler, when the green thread goes away (`Unretrieved.__del__`);
 * for KeyboardInterrupt and SystemExit, in any case, whoever runs the loop: `body` lets them
   through to the loop greenlet, unless a group has passed them on (`passed_on`).
 
@@ -40,38 +40,43 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .._kernel.current import get_hub
-from .._kernel.entries import Throw, throw_into
-from .._kernel.hidden_loop import hide_while
+from .._kernel.hidden_loop import body_on
 from .._kernel.hub import Hub
-from .._kernel.timers import Timer
-from .._kernel.waiters import TaskWaiter, Waiter, drop, hold, mutex, new_waiter
+from .._kernel.waiters import Waiter, drop, hold, mutex, new_task_waiter, new_waiter
 from .._loop.reraise import exception_from, forget_locals, forget_own_frames
-from .._std.errors import HubClosedError
-from .._std.interpreter_exit import is_exiting
-from .._std.originals import get_ident
+from .._reactor.timers import Timer
+from .._std.type_variables import Result_co
 from .arguments import (
     OfFutures,
     check_callable,
-    check_throwable,
     key_of,
     name_of,
 )
 from .coroutines import finished
+from .going_on import go_on
+from .killing import cancel, kill
 from .spawn_site import stack_of_spawner
+from .thread_names import DONE, PENDING, ExitEvent, exit_funcs, init_by_parent
+from .unretrieved import Unretrieved
 
 _init_greenlet = greenlet.__init__
 
+P = ParamSpec("P")
 
-class GreenThread(greenlet):
+
+class GreenThread(greenlet, Generic[Result_co]):
     """A function running beside others, switched to when what it waits for is there.
 
     Made by `spawn` and its sisters. It is a greenlet, hashable, takes attributes of the
-    user's, and can be awaited by coroutines.
+    user's, and can be awaited by coroutines. For type checkers it has the type of its
+    result: ``GreenThread[bytes]`` is one whose `wait` returns bytes.
+
+    One that a program makes of a parent alone, as eventlet's are made, runs
+    ``main(function, args, kwargs)`` when it is first switched to with these three.
     """
 
     __slots__ = (
@@ -96,26 +101,35 @@ class GreenThread(greenlet):
 
     passed_on: bool
 
-    add_done_callback = OfFutures(
+    # eventlet's names for its end, and for who is told of it.
+    _exit_event = property(ExitEvent)
+    _exit_funcs = property(exit_funcs)
+
+    add_done_callback: object = OfFutures(
         "use asyncio.wait([asyncio.ensure_future(green_thread), ...]), or link()"
     )
 
     def __init__(
         self,
-        hub: Hub,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        parent: Any,
+        func: Callable[..., Result_co] | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
         context: Context | None = None,
     ) -> None:
-        _init_greenlet(self, body, hub.loop_greenlet)
+        # It is the hub, if it is one of ours who makes this.
+        try:
+            _init_greenlet(self, body, parent.loop_greenlet)
+        except AttributeError:
+            init_by_parent(self, parent, GreenThread.__init__)
+            return
         self.gr_context = copy_context() if context is None else context
-        self._hub = hub
-        if hub.hides:
-            self.run = hide_while(body, hub.loop)
+        self._hub: Hub = parent
+        if parent.hides:
+            self.run = body_on(parent, body)
         self._call: Any = (func, args, kwargs)
         try:
-            self._name: str = func.__qualname__
+            self._name: str = func.__qualname__  # type: ignore[union-attr]
         except AttributeError:
             self._name = name_of(func)
         self._state = PENDING
@@ -123,9 +137,9 @@ class GreenThread(greenlet):
         self._watchers: dict[Waiter, None] | None = None
         self._links: dict[Any, _Link] | None = None
         # Whether somebody will ask for its result who does not wait for it yet.
-        self.has_taker = False
-        self._unretrieved: _Unretrieved | None = None
-        if hub.loop.get_debug():
+        self.has_taker: bool = False
+        self._unretrieved: Unretrieved | None = None
+        if parent.loop.get_debug():
             self._spawned_at = stack_of_spawner()
 
     def __repr__(self) -> str:
@@ -141,6 +155,16 @@ class GreenThread(greenlet):
         return f"{self._name}, {state}"
 
     # -- running -----------------------------------------------------------------
+
+    def main(
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """Run a function, and end with its outcome: what the first switch does.
+
+        For subclasses that are made of a parent alone, to do something before or after.
+        """
+        self._call = (function, args, kwargs)
+        body()
 
     def _failed(self, error: BaseException) -> None:
         if not hasattr(self, "_state"):
@@ -158,6 +182,7 @@ class GreenThread(greenlet):
             forget_own_frames(traceback)
             self._traceback = traceback
             del traceback
+            self._hub.lose_track(self)
         self._end(_state_after(error), None, error)
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
@@ -182,7 +207,7 @@ class GreenThread(greenlet):
                 self._call_links(links)
             return
         # Before the links, which may ask for the failure.
-        report = _Unretrieved(self._hub, repr(self), error)
+        report = Unretrieved(self._hub, repr(self), error)
         self._unretrieved = report
         if links:
             self._call_links(links)
@@ -260,11 +285,30 @@ class GreenThread(greenlet):
     # -- what others see -----------------------------------------------------------
 
     @property
+    def name(self) -> str:
+        """What it is called in texts about it: the name of its function, or one given.
+
+        Set it to anything: ``spawn(fetch, url).name = f"fetch {url}"``.
+        """
+        return self._name
+
+    @name.setter
+    def name(self, value: object) -> None:
+        self._name = str(value)
+        # Not a slot: whoever has it serves no other call; see `greenlet_cache`.
+        self.__dict__["_is_named"] = True
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its name was given to it."""
+        return "_is_named" in self.__dict__
+
+    @property
     def dead(self) -> bool:
         """Whether it has ended: returned, failed, or was killed."""
         return self._state is not PENDING or bool(greenlet.dead.__get__(self))
 
-    def wait(self) -> Any:
+    def wait(self) -> Result_co:
         """Wait until the green thread ends.
 
         Returns:
@@ -279,7 +323,7 @@ class GreenThread(greenlet):
         if self._state is PENDING:
             self.wait_end()
         if self._error is None:
-            return self._result
+            return self._result  # type: ignore[no-any-return]
         error: Any = self.failure()
         # The traceback is kept by the error, and this frame by the traceback.
         try:
@@ -305,7 +349,7 @@ class GreenThread(greenlet):
             self.unwatch(waiter)
             raise
 
-    async def wait_async(self) -> Any:
+    async def wait_async(self) -> Result_co:
         """Wait until the green thread ends, as a coroutine; ``await gt`` is the same.
 
         Cancelling the wait kills the green thread and goes on when it has ended.
@@ -334,12 +378,12 @@ class GreenThread(greenlet):
         finally:
             del self
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, Result_co]:
         return self.wait_async().__await__()
 
     async def wait_end_async(self) -> None:
         """Await the end of the green thread, however it ends; it is not killed."""
-        waiter = TaskWaiter()
+        waiter = new_task_waiter()
         if not self.watch(waiter):
             return
         try:
@@ -376,23 +420,23 @@ class GreenThread(greenlet):
             if self._watchers:
                 self._watchers.pop(waiter, None)
 
-    def outcome(self) -> Any:
+    def outcome(self) -> Result_co:
         """Return or raise what `wait` does, of a green thread that has ended."""
         error = self.failure()
         if error is None:
-            return self._result
+            return self._result  # type: ignore[no-any-return]
         try:
             raise error
         finally:
             del error, self
 
-    def outcome_async(self) -> Any:
+    def outcome_async(self) -> Result_co:
         """Return or raise what awaiting it does; like `outcome`."""
         if isinstance(self._error, GreenletExit):
             raise asyncio.CancelledError(f"{self!r} was killed")
         error = self.failure()
         if error is None:
-            return self._result
+            return self._result  # type: ignore[no-any-return]
         try:
             raise error
         finally:
@@ -415,7 +459,12 @@ class GreenThread(greenlet):
         # exception would grow with every waiter.
         return error.with_traceback(getattr(self, "_traceback", None))
 
-    def link(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def link(
+        self,
+        func: Callable[Concatenate[GreenThread[Result_co], P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
         """Have ``func(green_thread, *args, **kwargs)`` called when it ends.
 
         It is called in the ending green thread, or at once if that has ended already.
@@ -475,8 +524,7 @@ class GreenThread(greenlet):
             self.switch()
 
 
-PENDING = "pending"
-_DONE, _FAILED = "done", "failed"
+_DONE, _FAILED = DONE, "failed"
 _KILLED_STATE, _CANCELLED = "killed", "cancelled"
 # Ends that are no failures; each raise may be of an instance of its own.
 _KILLED = (GreenletExit, asyncio.CancelledError)
@@ -484,71 +532,38 @@ _QUIET = (GreenletExit, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 def body() -> None:
-    """The body of every green thread.
+    """The body of every green thread; of what comes after its end, see `going_on`.
 
-    Nothing in this frame refers to the green thread: one that is parked, and that
-    nobody else refers to, can go (it gets GreenletExit), and a failure, whose traceback
-    leads here through `f_back`, does not lead on to the green thread that keeps it.
+    Nothing in this frame refers to it: if it is parked, and nobody else refers to it, it can
+    go (by GreenletExit), and a failure, whose traceback leads here through `f_back`, does not
+    lead on to the green thread that keeps it.
     """
-    call = getcurrent()._call  # type: ignore[attr-defined]
-    if call is None:
-        return
-    getcurrent()._call = None  # type: ignore[attr-defined]
-    func, args, kwargs = call
-    del call
-    try:
-        result = func(*args, **kwargs)
-        if type(result) is CoroutineType:
-            result = finished(func, result)
-    except BaseException as exc:
-        getcurrent()._failed(exc)  # type: ignore[attr-defined]
-        if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
-            getcurrent(), "passed_on"
-        ):
-            # To whoever runs the loop: the script's main greenlet, asyncio.run. Unless
-            # who was told of the end (a link) raises it there.
-            raise
-    else:
-        getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
-    finally:
-        del func, args, kwargs
-
-
-_RUN_CODE = body.__code__
-
-
-class _Unretrieved:
-    """A failure that nobody has asked about; reported once, at the latest when it goes.
-
-    It does not refer to the green thread, which refers to it.
-    """
-
-    __slots__ = ("_error", "_hub", "_name")
-
-    def __init__(self, hub: Hub, name: str, error: BaseException) -> None:
-        self._hub: Hub | None = hub
-        self._name = name
-        self._error: BaseException | None = error
-
-    def retrieved(self) -> None:
-        self._hub = self._error = None
-
-    def make(self, thread: GreenThread | None = None) -> None:
-        """Report it, unless somebody has asked, or it was reported before."""
-        hub, error = self._hub, self._error
-        self.retrieved()
-        if hub is None or not hub.debug_exceptions or is_exiting():
+    while True:
+        call = getcurrent()._call  # type: ignore[attr-defined]
+        if call is None:
             return
-        more: dict[str, Any] = {}
-        if thread is not None:
-            more["greenthread"] = thread
-            spawned_at = getattr(thread, "_spawned_at", None)
-            if spawned_at is not None:
-                more["source_traceback"] = spawned_at
-        hub.report(f"{self._name} failed, and nobody waited for it", error, **more)
-
-    def __del__(self) -> None:
-        self.make()
+        getcurrent()._call = None  # type: ignore[attr-defined]
+        func, args, kwargs = call
+        del call
+        try:
+            result = func(*args, **kwargs)
+            if type(result) is CoroutineType:
+                result = finished(func, result)
+        except BaseException as exc:
+            getcurrent()._failed(exc)  # type: ignore[attr-defined]
+            if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
+                getcurrent(), "passed_on"
+            ):
+                # To whoever runs the loop, unless who was told (a link) raises it there.
+                raise
+            return
+        else:
+            getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
+        finally:
+            del func, args, kwargs
+        del result
+        if type(getcurrent()) is not GreenThread or not go_on():
+            return
 
 
 _Link = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -557,44 +572,3 @@ _Link = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 def _state_after(error: BaseException) -> str:
     cancelled = _CANCELLED if isinstance(error, asyncio.CancelledError) else _FAILED
     return _KILLED_STATE if isinstance(error, GreenletExit) else cancelled
-
-
-def kill(g: greenlet, *throw_args: Any) -> None:
-    """End a green thread by raising an exception in it.
-
-    It sees the exception before `kill` returns, wherever it waits, unless the caller
-    is a coroutine, a loop callback or another OS thread: then it sees it in its next
-    turn. A green thread that has not started never runs its function.
-
-    Args:
-        g: The green thread; nothing happens if it has ended.
-        *throw_args: What to raise, as for `greenlet.throw`; GreenletExit by default.
-
-    Raises:
-        TypeError: That cannot be raised.
-    """
-    if throw_args:
-        check_throwable(throw_args[0], "kill")
-    if g.dead:
-        return
-    current = getcurrent()
-    if g is current:
-        raise exception_from(throw_args)
-    hub: Hub = getattr(g, "_hub", None) or get_hub()
-    args = throw_args or (GreenletExit,)
-    if get_ident() != hub.thread_id:
-        if not hub.call_threadsafe(Throw(g, args).switch):
-            raise HubClosedError(repr(g))
-    elif not g and isinstance(g, GreenThread):
-        g._kill_unstarted(throw_args)
-    elif g and (here := getattr(current, "_hub", None)) in (hub, hub.twin or hub):
-        here.wake(current)
-        throw_into(g, args)
-    else:
-        hub.wake(Throw(g, args))
-
-
-def cancel(g: greenlet, *throw_args: Any) -> None:
-    """Kill a green thread that has not started yet; leave a running one alone."""
-    if not g and not g.dead:
-        kill(g, *throw_args)

@@ -27,20 +27,23 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent, greenlet
 
 from .._kernel.current import cannot_wait, get_hub
-from .._kernel.entries import DeferredCall, deliver
+from .._kernel.entries import deliver
 from .._kernel.hub import Hub
 from .._loop.reraise import exception_from
+from .._reactor.calls import DeferredCall
 from .arguments import check_callable, check_throwable, checked_seconds
 from .coroutines import finished
 
+P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 E = TypeVar("E", bound=type)
 
 
@@ -114,8 +117,11 @@ class Timeout(BaseException):
             return timeout
         return cls(timeout, exception)
 
-    def start(self) -> None:
+    def start(self) -> Timeout:
         """Begin to count, again if it has ended.
+
+        Returns:
+            The Timeout itself.
 
         Raises:
             AssertionError: It is pending already; cancel() it first.
@@ -125,14 +131,14 @@ class Timeout(BaseException):
                 f"{self!r} is started already; cancel() it before starting it again"
             )
         # Whether it is not to be raised any more, should that still be to come.
-        self.called_off = False
+        self.called_off: bool = False
         if self.seconds is None:
             self._state = _State.UNLIMITED
-            return
+            return self
         seconds = checked_seconds(self.seconds, "Timeout")
         if seconds == math.inf:
             self._state = _State.UNLIMITED
-            return
+            return self
         if cannot_wait():
             raise RuntimeError(
                 f"Timeout({seconds!r}) cannot interrupt anything here: it was started in "
@@ -147,6 +153,7 @@ class Timeout(BaseException):
         self._timer = hub.call_later(seconds, _expire, [self])
         hub.timers += 1
         self._state = _State.PENDING
+        return self
 
     @property
     def pending(self) -> bool:
@@ -178,9 +185,9 @@ class Timeout(BaseException):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        typ: type[BaseException] | None,
         value: BaseException | None,
-        traceback: TracebackType | None,
+        tb: TracebackType | None,
     ) -> bool:
         self.cancel()
         return value is self and self.exception is False
@@ -205,7 +212,13 @@ class Timeout(BaseException):
 
 def _expire(content: list[Any]) -> None:
     """Raise, in the loop greenlet; the loop's handle holds the list with the Timeout."""
+    if not content:
+        # Called again, after an interrupt.
+        return
     timeout: Timeout = content.pop()
+    if timeout._state is not _State.PENDING:
+        # Interrupted when it was being started: nobody has it.
+        return
     target, hub = timeout._greenlet, timeout._hub
     assert target is not None
     assert hub is not None
@@ -230,9 +243,39 @@ def _expire(content: list[Any]) -> None:
 _MISSING = object()
 
 
+@overload
 def with_timeout(
-    seconds: float | None, function: Callable[..., T], *args: Any, **kwds: Any
-) -> T:
+    seconds: float | None,
+    function: Callable[..., Coroutine[Any, Any, T]],
+    *args: Any,
+    timeout_value: V,
+    **kwds: Any,
+) -> T | V: ...
+@overload
+def with_timeout(
+    seconds: float | None,
+    function: Callable[..., T],
+    *args: Any,
+    timeout_value: V,
+    **kwds: Any,
+) -> T | V: ...
+@overload
+def with_timeout(
+    seconds: float | None,
+    function: Callable[P, Coroutine[Any, Any, T]],
+    *args: P.args,
+    **kwds: P.kwargs,
+) -> T: ...
+@overload
+def with_timeout(
+    seconds: float | None,
+    function: Callable[P, T],
+    *args: P.args,
+    **kwds: P.kwargs,
+) -> T: ...
+def with_timeout(
+    seconds: float | None, function: Callable[..., Any], *args: Any, **kwds: Any
+) -> Any:
     """Call a function, and give up on it after some seconds.
 
     Args:
@@ -252,10 +295,10 @@ def with_timeout(
     timeout_value = kwds.pop("timeout_value", _MISSING)
     timeout = Timeout(seconds)
     try:
-        return cast("T", finished(function, function(*args, **kwds)))
+        return finished(function, function(*args, **kwds))
     except Timeout as expired:
         if expired is timeout and timeout_value is not _MISSING:
-            return cast("T", timeout_value)
+            return timeout_value
         raise
     finally:
         timeout.cancel()

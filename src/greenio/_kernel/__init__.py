@@ -1,8 +1,8 @@
-"""One loop: who runs next, who waits, and for which descriptor.
+"""One loop: who runs next, who waits, and how that ends.
 
-From the ground up: `entries`; `timers` and `descriptors`; `run_queue` and `shutdown`;
-`hub`; `hidden_loop`; `current`; `waiters`.
+From the ground up: `entries`, `run_queue`, `shutdown`; `hub`; `hidden_loop`; `current`;
+`waiters`.
 
-Imports only `_loop` and `_std`, and names neither green threads nor portals nor
-primitives.
+Imports only `_reactor`, `_loop` and `_std`, and names neither green threads nor portals
+nor primitives.
 """

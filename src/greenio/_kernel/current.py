@@ -15,19 +15,19 @@ import asyncio
 import os
 import sys
 from asyncio import _get_running_loop
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 
-from .._loop.loops import HubSpec, LoopFactory, loop_factory
+from .._loop.loops import HubSpec, LoopFactory, is_eventlets, loop_factory
 from .._loop.mutex import in_section
+from .._reactor import timers as _timers
 from .._std.errors import BlockingInLoopError, HubError
 from .._std.interpreter_exit import NO_GREENLET, call_at_exit_last
-from .._std.originals import current_task, in_main_thread, thread_local
+from .._std.originals import current_task, get_ident, in_main_thread, thread_local
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
 
@@ -51,9 +51,12 @@ class _ThreadEnd:
         self._hub = hub
 
     def __del__(self) -> None:
-        hub = self._hub
-        if not hub.closed and hub.main is getcurrent():
-            hub.close()
+        # An interrupt may have come before there was one.
+        hub = getattr(self, "_hub", None)
+        if hub is not None and not hub.closed and hub.main is getcurrent():
+            # It ends already.
+            with suppress(SystemExit):
+                hub.close()
 
 
 _state = _ThreadState()
@@ -62,9 +65,19 @@ _state = _ThreadState()
 HIDE_VARIABLE = "GREENIO_HIDE_LOOP"
 hiding = os.environ.get(HIDE_VARIABLE, "0") not in ("", "0")
 
-# The loop that green code made for itself, in the contexts of what runs on it; see
-# `_bridge`.
-nested_loop: ContextVar[Any] = ContextVar("greenio.nested_loop", default=None)
+
+class NestedRun(Protocol):
+    """A loop that green code runs; see `_patch.nested_loops`."""
+
+    # The green thread, and its hub.
+    runner: greenlet
+    hub: Hub
+
+    def abandon(self) -> None:
+        """In a forked child: the loop is the parent's."""
+
+
+nested_runs: dict[asyncio.AbstractEventLoop, NestedRun] = {}
 
 # Hubs attached to loops, until the loop is closed.
 attached_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -73,6 +86,9 @@ attached_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 # Whom a signal handler acts for, by the greenlet on top of which it runs; see
 # `signal_handlers`.
 acting: dict[greenlet, greenlet] = {}
+
+# Told of each hub that a thread has made for itself; set by `loop_that_is_set`.
+prepare_own_hub: Callable[[Hub], None] | None = None
 
 
 def get_hub() -> Hub:
@@ -134,21 +150,38 @@ def _is_job() -> bool:
 def acting_greenlet() -> greenlet:
     """Return the greenlet that the caller takes for its thread.
 
-    It is the current one; in coroutines that a green thread runs by `asyncio.run`, that
-    green thread; in a signal handler, the main thread's.
+    It is the current one; in a signal handler, the main thread's.
     """
     current = getcurrent()
     if acting:
         actor = acting.get(current)
         if actor is not None:
             return actor
-    if not hasattr(current, "_hub"):
-        nested = nested_loop.get()
-        while nested is not None:
-            if nested.runner is not None:
-                return nested.runner  # type: ignore[no-any-return]
-            nested = nested.host
     return current
+
+
+def runs_here(
+    loop: asyncio.AbstractEventLoop, inner: asyncio.AbstractEventLoop
+) -> bool:
+    """Whether a loop runs in this OS thread, inside of or around the caller's."""
+    run = nested_runs.get(loop)
+    if run is not None:
+        return run.hub.thread_id == get_ident()
+    while (run := nested_runs.get(inner)) is not None:
+        inner = run.hub.loop
+    return inner is loop
+
+
+def hub_for_threads() -> Hub:
+    """Return the hub for what is to outlive the loops that green code runs."""
+    loop = getattr(getcurrent(), "_hub", None)
+    loop = running_loop() if loop is None else loop.loop
+    run = nested_runs.get(loop)
+    if run is None:
+        return get_hub()
+    while (outer := nested_runs.get(run.hub.loop)) is not None:
+        run = outer
+    return run.hub
 
 
 def existing_hub() -> Hub | None:
@@ -157,7 +190,10 @@ def existing_hub() -> Hub | None:
     if hub is not None:
         return hub  # type: ignore[no-any-return]
     loop = running_loop()
-    return own_hub() if loop is None else attached_hubs.get(loop)
+    owned = own_hub()
+    if loop is None or (owned is not None and owned.loop is loop):
+        return owned
+    return attached_hubs.get(loop)
 
 
 def _as_chosen(hub: Hub) -> Hub:
@@ -205,6 +241,9 @@ def hub_to_park_in(what: str) -> Hub | None:
         if (owned is None or owned.closed) and not in_main_thread():
             return None
         return get_own_hub().mains_hub
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        # A test may put anything there.
+        raise BlockingInLoopError(what)
     hub = hub_of(loop)
     # A greenlet that is not ours may park if the loop greenlet waits for it in one of
     # our callbacks. Inside a Task's step it waits somewhere else, and resuming it there
@@ -259,7 +298,7 @@ def supervised_hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
 
 
 def _supervised(hub: Hub) -> Hub:
-    if hub._supervisor is None and not hub.owned:
+    if hub._supervisor is None and hub.main is None:
         hub.supervise()
     return hub
 
@@ -276,15 +315,22 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
     hub = attached_hubs.get(loop)
     if hub is None:
         _forget_closed_loops()
-        hub = attached_hubs[loop] = Hub(loop, owned=False)
+        # A signal handler may come in between, and need one.
+        hub = attached_hubs.setdefault(loop, Hub(loop, owned=False))
+        run = nested_runs.get(loop)
+        if run is not None:
+            hub.look_up_call_soon()
+            hub.set_loop_greenlet(run.runner, hub.thread_id)
         # The first drain finds out which greenlet runs the loop.
         hub.schedule_drain()
     return hub
 
 
 def _forget_closed_loops() -> None:
-    for loop in [known for known in attached_hubs if known.is_closed()]:
-        hub = attached_hubs[loop]
+    # A copy, in one step: other OS threads attach hubs meanwhile.
+    for loop, hub in tuple(attached_hubs.items()):
+        if not loop.is_closed():
+            continue
         hub.closed = True
         # Not in the middle of a primitive: `finally` blocks of the user's run now.
         if not in_section():
@@ -310,33 +356,46 @@ def get_own_hub() -> Hub:
                 f"the loop factory returned {loop!r}, which is not an event loop; "
                 "use_hub() takes a function such as asyncio.new_event_loop"
             )
-        hub = _state.owned = Hub(loop, owned=True)
+        made = Hub(loop, owned=True)
+        other = _state.owned
+        if other is not hub and other is not None:
+            # A signal handler came in between, and needed one.
+            made.closed = True
+            loop.close()
+            return other
+        _state.owned = hub = made
         hub.mains_hub = _as_chosen(hub)
+        if prepare_own_hub is not None:
+            prepare_own_hub(hub)
         _state.guard = _ThreadEnd(hub)
     return hub
 
 
-def use_hub(spec: HubSpec = None) -> None:
+def use_hub(mod: HubSpec = None) -> None:
     """Choose the event loop for this thread's own hub.
 
     It matters where greenio makes the loop. Where a loop runs already (asyncio.run,
     uvicorn, ...) green threads live on that loop, whatever was chosen here.
 
     Args:
-        spec: ``"asyncio"``, ``"uvloop"``, a function that returns a new event loop, or
-            None for the environment variable GREENIO_HUB (default ``"asyncio"``).
-            eventlet's hub names mean the default.
+        mod: ``"asyncio"``, ``"uvloop"``, a function that returns a new event loop, the
+            name of one as in ``"package.module:function"``, or None for the environment
+            variable GREENIO_HUB, else EVENTLET_HUB (default ``"asyncio"``). eventlet's
+            hubs, by name, module or class, mean the default.
 
     Raises:
         HubError: The name is unknown, uvloop is not installed, or this thread's hub is
             in use already with another kind of loop.
     """
-    factory = loop_factory(spec)
+    factory = loop_factory(mod)
     hub = _state.owned
     if hub is not None and not hub.closed:
         if factory is (_state.factory or loop_factory()):
             return
         if hub.loop_greenlet or hub.ready or getcurrent() is not hub.main:
+            if is_eventlets(mod):
+                # The one that runs will do.
+                return
             raise HubError(
                 "this thread's hub is running already; call use_hub() first thing in "
                 "the program, before spawn(), sleep() or any green socket, or set "
@@ -350,19 +409,34 @@ def use_hub(spec: HubSpec = None) -> None:
 def close_thread_hub() -> None:
     """End this thread's own hub, if it has one: its green threads and its loop."""
     hub = _state.owned
-    if hub is not None and not hub.closed and hub.main is getcurrent():
-        hub.close()
-    _state.owned = _state.guard = None
+    try:
+        if hub is not None and not hub.closed and hub.main is getcurrent():
+            hub.close()
+    finally:
+        _state.owned = _state.guard = None
+
+
+def _end_with_the_program() -> None:
+    # Its status is what it is by now.
+    with suppress(SystemExit):
+        close_thread_hub()
 
 
 def forget_hubs() -> None:
     """In a forked child: know none of the parent's hubs any more."""
     attached_hubs.clear()
+    for run in nested_runs.values():
+        run.abandon()
+    nested_runs.clear()
     _state.owned = _state.guard = None
     _state.held_up = False
+
+
+# Here, since a timer stands below.
+_timers.current_hub = get_hub
 
 
 # At exit the main thread's own hub ends like a loop under asyncio.run: its green threads
 # see GreenletExit and their `finally` blocks run.
 # Hooks come first: they may wait for those green threads.
-call_at_exit_last(close_thread_hub)
+call_at_exit_last(_end_with_the_program)

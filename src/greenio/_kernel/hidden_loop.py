@@ -23,9 +23,9 @@ from typing import Any, cast
 
 from greenlet import getcurrent, greenlet
 
-from .._std.originals import thread_local
-from .entries import Switchable
-from .hub import Hub
+from .._reactor.scheduler import Switchable
+from .._std.originals import get_ident, thread_local
+from .hub import Hub, known_hubs
 from .run_queue import RunQueue
 
 
@@ -54,22 +54,37 @@ class _Shared:
 class HidingHub(RunQueue):
     """The run queue of the green threads that do not see their loop.
 
-    To them it is the whole hub: what it has not itself, it has from the first one.
+    To them it is the whole hub: what it has not itself is the first one's, which keeps
+    the few up to date that every switch asks for (`loop_greenlet`, `thread_id`).
     """
 
     hides = True
+    # Whether only the main program hides it, and not what that spawns.
+    only_main = False
 
     closed: Any = _Shared()
     debug_exceptions: Any = _Shared()
+    descriptors: Any = _Shared()
     extension: Any = _Shared()
-    loop_greenlet: Any = _Shared()
+    left_behind: Any = _Shared()
+    main: Any = _Shared()
     mains_hub: Any = _Shared()
-    thread_id: Any = _Shared()
+    moved: Any = _Shared()
+    owned: Any = _Shared()
     timers: Any = _Shared()
+    watched: Any = _Shared()
+    _ended: Any = _Shared()
+    _signals: Any = _Shared()
+    _supervisor: Any = _Shared()
 
     def __init__(self, first: Hub) -> None:
         self.twin = first
         super().__init__(first.loop, first.context)
+        self.loop_call_soon = first.loop_call_soon
+        self.loop_greenlet = first.loop_greenlet
+        self.thread_id = first.thread_id
+        # Nobody yields past the run queue, where the loop gets hidden.
+        self.lone = True
         # Timers resume by way of the run queue, where the loop gets hidden.
         self.defers = True
         first.twin = self.as_hub
@@ -80,40 +95,43 @@ class HidingHub(RunQueue):
         """Itself, as others see it."""
         return cast("Hub", self)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.twin, name)
-
-    @property
-    def lone(self) -> bool:
-        """True: nobody yields past the run queue, where the loop gets hidden."""
-        return True
-
-    @lone.setter
-    def lone(self, value: bool) -> None:
-        pass
-
     def loop_switch(self) -> Any:
         """Go on in the loop greenlet, where the loop is seen."""
         _set_running_loop(self.loop)
-        return self.loop_greenlet.switch()
+        return self.twin.loop_switch()
 
     def park(self) -> Any:
         """Stop the current greenlet until somebody resumes it; see `Hub.park`."""
         try:
-            return super().park()
-        finally:
-            _set_running_loop(None)
+            outcome = super().park()
+        except BaseException:
+            # Unless the interpreter takes this one apart while another loop runs.
+            if self.loop.is_running():
+                _set_running_loop(None)
+            raise
+        _set_running_loop(None)
+        return outcome
 
     def _run_batch(self, batch: Any) -> None:
+        # As `RunQueue._run_batch`, with the loop hidden before each entry.
         target: Switchable | None = None
+        successors = self.successors
         try:
             while batch:
                 try:
-                    while batch:
-                        target = batch[0]
+                    _set_running_loop(None)
+                    for target in successors:
+                        if target:
+                            target.switch()
+                        else:
+                            self.starting = target
+                            target.switch()
+                            if target:
+                                self.keep_track(target)
+                            self.starting = None
+                        if not batch:
+                            break
                         _set_running_loop(None)
-                        del batch[0]
-                        target.switch()
                 except BaseException as exc:
                     self._interrupted(batch, target, exc)
         finally:
@@ -128,6 +146,13 @@ class HidingHub(RunQueue):
         self.twin.pass_on(error)
 
 
+# Not by `__getattr__`: a class that has one finds everything slowly.
+for _name in set(dir(Hub)) - set(dir(HidingHub)):
+    _shared = _Shared()
+    _shared.__set_name__(HidingHub, _name)
+    setattr(HidingHub, _name, _shared)
+
+
 def twin_of(hub: Hub) -> Hub:
     """Return the other hub of the same loop: one hides it, the other does not."""
     return hub.twin or HidingHub(hub).as_hub
@@ -139,6 +164,13 @@ def hidden_hub() -> Hub | None:
     if hiding is None or hiding.closed or _get_running_loop() is not None:
         return None
     return hiding.as_hub if hiding.loop.is_running() else None
+
+
+def exchange_hiding(hub: HidingHub | None) -> HidingHub | None:
+    """Set which hub of this OS thread hides its loop; return which did before."""
+    before = _state.hiding
+    _state.hiding = hub
+    return before
 
 
 def running_loop() -> Any:
@@ -159,11 +191,51 @@ def hide_while(run: Callable[[], None], loop: AbstractEventLoop) -> Callable[[],
         try:
             run()
         finally:
-            # Next runs the parent. That is the loop greenlet, or, where the interpreter
-            # takes a forgotten green thread apart, whoever runs now, if need be
-            # without any loop.
-            hub = getattr(getcurrent().parent, "_hub", None)
-            hidden = hub is not None and hub.hides
-            _set_running_loop(loop if loop.is_running() and not hidden else None)
+            show_to_parent(loop)
 
     return unseeing
+
+
+def body_on(hub: Hub, body: Callable[[], None]) -> Callable[[], None]:
+    """Return the body of a green thread that is made on a hub that hides its loop."""
+    hiding = cast("HidingHub", hub)
+    if not hiding.only_main or getcurrent() is not hiding.main:
+        return hide_while(body, hub.loop)
+
+    def seeing() -> None:
+        current: Any = getcurrent()
+        if hub.batch:
+            # Who has started this one waits there to be switched to.
+            hub.resume_interrupted()
+        current._hub = hiding.twin
+        _set_running_loop(hub.loop)
+        try:
+            body()
+        finally:
+            show_to_parent(hub.loop)
+
+    return seeing
+
+
+def show_to_parent(loop: AbstractEventLoop) -> None:
+    """End a green thread that does not see the loop: next runs its parent.
+
+    That is the loop greenlet, or, where the interpreter takes a forgotten green thread
+    apart, whoever runs now, if need be without any loop.
+    """
+    hub = getattr(getcurrent().parent, "_hub", None)
+    if hub is not None and hub.hides:
+        _set_running_loop(None)
+    elif loop.is_running():
+        _set_running_loop(loop)
+    else:
+        _set_running_loop(_get_running_loop() or _loop_of_a_hub_here())
+
+
+def _loop_of_a_hub_here() -> AbstractEventLoop | None:
+    """Return a loop that runs in this OS thread and has a hub."""
+    here = get_ident()
+    for hub in known_hubs():
+        if hub.thread_id == here and hub.loop.is_running():
+            return hub.loop
+    return None

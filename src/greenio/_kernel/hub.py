@@ -9,9 +9,8 @@ descriptors, its signal wake-up, the greenlet that it runs in, and its end.
   Task, the supervisor, is cancelled with the others when that ends, and then ends the
   green threads.
 
-Nothing here knows all green threads: a parked greenlet whose last reference goes away
-gets GreenletExit from the interpreter, which a registry would prevent, and keeping one
-costs every spawn. The few callers that need them all ask the garbage collector.
+Nothing here keeps green threads alive: a parked greenlet whose last reference goes away
+gets GreenletExit from the interpreter. They can be found all the same; see `RunQueue`.
 """
 
 from __future__ import annotations
@@ -19,22 +18,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from asyncio import _set_running_loop
+from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable
 from contextvars import Context
+from types import TracebackType
 from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.interrupts import give_up, take_over
 from .._loop.loops import finish_run
 from .._loop.signals import SignalWakeup
+from .._reactor.calls import LostCall, is_lost
+from .._reactor.descriptors import DescriptorTable
+from .._reactor.hub_callbacks import HubCallbacks
+from .._reactor.moments import Moment
+from .._reactor.timers import LocalTimer, Timer
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
-from .descriptors import DescriptorTable, Listener
-from .entries import DeferredCall, Throw, throw_into
+from .entries import Throw, deliver, throw_into
+from .hub_statistics import HubStatistics, statistics_of
 from .run_queue import RunQueue
 from .shutdown import end_green_threads, outlives_its_loop, shutdown_timeout
-from .timers import Timer
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
@@ -46,9 +51,20 @@ watch_for_deadlocks: Callable[[Hub], bool] | None = None
 
 # How many waits of clean-up blocks are cut short on a loop that is closed.
 _CUTS = 100
+_NO_CALLS: tuple[Callable[[], object], ...] = ()
 
 # For whoever closes a descriptor: any hub may have a listener on it.
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
+
+
+def known_hubs() -> tuple[Hub, ...]:
+    """Return all hubs that there are, closed ones too."""
+    while True:
+        try:
+            return tuple(all_hubs)
+        except RuntimeError:
+            # Another OS thread has just made one.
+            continue
 
 
 class Extension(Protocol):
@@ -58,46 +74,55 @@ class Extension(Protocol):
         """Let go of every greenlet: the loop ends, or runs in another greenlet."""
 
 
-class Hub(RunQueue):
+class Hub(RunQueue, HubCallbacks):
     """The run queue, the timers and the descriptors of one event loop.
 
     Users get theirs from `greenio.hubs.get_hub()` and never make one.
     """
 
-    READ = "read"
-    WRITE = "write"
+    # What hardly any hub changes is kept by the class: a hub with more than 29 attributes
+    # of its own has them in a dictionary, and each access costs twice as much.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, owned: bool) -> None:
+    # Whether its green threads have been ended.
+    _ended = False
+    # Whether it served another loop first; see `outliving`.
+    moved = False
+    debug_exceptions = True
+    # Called when its loop has been stopped, which runs on all the same.
+    stop_calls = _NO_CALLS
+    # Green threads that the loop was closed under; kept until they are ended.
+    left_behind: tuple[object, ...] = ()
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        owned: bool = False,
+        clock: Any = None,
+    ) -> None:
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            raise TypeError(
+                "a hub is made by greenio when it is needed, as greenio.hubs.get_hub() "
+                "returns it; choose its loop with greenio.hubs.use_hub() instead"
+            )
         super().__init__(loop, Context())
         # The run queue for green threads that do not see the loop, if there are any.
         self.twin: Hub | None = None
-        self.owned = owned
-        # Whether its green threads have been ended.
-        self._ended = False
-        self.closed = False
-        # Whether it served another loop first; see `outliving`.
-        self.moved = False
-        self.debug_exceptions = True
-        self.thread_id = get_ident()
+        self.closed: bool = False
         self.timers = 0
-        self.descriptors = DescriptorTable(self)
-        self._supervisor: asyncio.Task[None] | None = None
-        self._signals = SignalWakeup(loop)
-        self.watched = False
-        # Green threads that the loop was closed under; kept until they are ended.
-        self.left_behind: list[greenlet] = []
-        # The greenlet of the thread that owns an owned hub; it parks like any other.
-        self.main: greenlet | None = None
+        self.descriptors: DescriptorTable = DescriptorTable(self)
+        self._signals = SignalWakeup(loop, self._take_over if owned else None)
+        self.watched: bool = False
         # Which of the twins the main greenlet belongs to.
         self.mains_hub: Hub = self
         # What the room above keeps with a hub; see `Extension`.
         self.extension: Any = None
         if owned:
-            self.main = root = _root()
-            self._set_loop_greenlet(greenlet(self._run_loop, root))
+            self.main: greenlet | None = _root()
+            self._make_loop_greenlet()
         else:
-            # A guess, set right by the first drain: `getcurrent()` may be a portal.
-            self._set_loop_greenlet(_root())
+            # A guess, set right by the first drain: `getcurrent()` may be inside a Task.
+            self.set_loop_greenlet(_root(), get_ident())
         all_hubs.add(self)
 
     def __repr__(self) -> str:
@@ -105,66 +130,103 @@ class Hub(RunQueue):
         state = ", closed" if self.closed else ""
         return f"<Hub {kind}{state}, loop={self.loop!r}>"
 
-    # -- for eventlet's users ----------------------------------------------------
-
-    def get_timers_count(self) -> int:
-        """How many timers of greenio's are pending on this hub."""
-        return self.timers
-
-    def get_readers(self) -> list[Listener]:
-        """The listeners that somebody waits on for reading."""
-        return self.descriptors.waiting(self.READ)
-
-    def get_writers(self) -> list[Listener]:
-        """The listeners that somebody waits on for writing."""
-        return self.descriptors.waiting(self.WRITE)
-
-    def notify_close(self, fileno: int) -> None:
-        """Say that a descriptor is about to be closed; who waits on it gets IOClosed."""
-        self.descriptors.notify_close(fileno)
-
-    def mark_as_reopened(self, fileno: int) -> None:
-        """Say that a descriptor number was closed unseen and now means another file."""
-        self.descriptors.notify_close(fileno)
+    @property
+    def owned(self) -> bool:
+        """Whether it runs its loop itself."""
+        return self.main is not None
 
     def signal_descriptors(self) -> list[int]:
         """The descriptors that this hub reads to be woken by signals."""
         return self._signals.descriptors()
 
+    def statistics(self) -> HubStatistics:
+        """Return numbers about the current state."""
+        return statistics_of(self)
+
     # -- the loop greenlet -----------------------------------------------------
+
+    def _begin(self) -> Any:
+        """Go on in the loop greenlet, which begins by that."""
+        beginning = self.loop_greenlet
+        try:
+            return beginning.switch()
+        except BaseException:
+            if beginning.dead:
+                # An interrupt came before anything there could catch it.
+                children = self.green_threads()
+                self._make_loop_greenlet()
+                for child in children:
+                    child.parent = self.loop_greenlet
+            raise
+
+    def _make_loop_greenlet(self) -> None:
+        self.set_loop_greenlet(greenlet(self._run_loop, self.main), get_ident())
+        self.loop_switch: Callable[..., Any] = self._begin
 
     def _run_loop(self) -> None:
         """The body of an owned hub's loop greenlet."""
+        # Those that left the loop, for the main program.
+        interrupts: list[BaseException] = []
+        while not self.closed:
+            try:
+                self.set_loop_greenlet(getcurrent(), get_ident())
+                while not self.closed:
+                    if interrupts:
+                        self._recover()
+                        self._raise_in_main(interrupts)
+                    self._run_once()
+            except BaseException as exc:
+                interrupts.append(exc)
+        if interrupts:
+            raise interrupts.pop()
+
+    def _run_once(self) -> None:
+        """Run the loop until it is stopped."""
         main = self.main
         assert main is not None
-        while not self.closed:
-            error: BaseException | None = None
-            for queue in (self, self.twin):
-                if queue is not None:
-                    queue.resume_interrupted()
-            self._signals.arm()
-            if not self.watched and watch_for_deadlocks is not None:
-                self.watched = watch_for_deadlocks(self)
+        take_over(self)
+        for queue in (self, self.twin):
+            if queue is not None:
+                queue.resume_interrupted()
+        self._signals.arm()
+        if not self.watched and watch_for_deadlocks is not None:
+            self.watched = watch_for_deadlocks(self)
+        # Left by a hub that hides it; a loop does not start where one is seen.
+        _set_running_loop(None)
+        try:
             # Marking the main greenlet as ours makes it park on the fast path. Only
             # while the loop runs: afterwards it may run other loops.
             main._hub = self.mains_hub  # type: ignore[attr-defined]
-            # Left by a hub that hides it; a loop does not start where one is seen.
-            _set_running_loop(None)
-            try:
-                self.loop.run_forever()
-            except BaseException as exc:
-                error = exc
-            finally:
-                del main._hub  # type: ignore[attr-defined]
-                self._signals.disarm()
-            if error is not None:
-                finish_run(self.loop)
-                self._resume_timers()
-                # Back when the main greenlet parks the next time.
-                try:
-                    main.throw(error)
-                finally:
-                    del error
+            self.loop.run_forever()
+        finally:
+            self._release_main()
+            self._signals.disarm()
+        for call in self.stop_calls:
+            call()
+
+    def _take_over(self) -> None:
+        if not self.closed:
+            take_over(self)
+
+    def _release_main(self) -> None:
+        if hasattr(self.main, "_hub"):
+            del self.main._hub  # type: ignore[union-attr]
+
+    def _recover(self) -> None:
+        """Have the loop run again after an interrupt, and miss nothing."""
+        self._release_main()
+        finish_run(self.loop)
+        self._resume_timers()
+
+    def _raise_in_main(self, interrupts: list[BaseException]) -> None:
+        error = interrupts[:1]
+        assert self.main is not None
+        try:
+            # Back when the main greenlet parks the next time.
+            deliver(self.main, error, error[0].__traceback__)
+        finally:
+            if not error:
+                del interrupts[0]
 
     def _resume_timers(self) -> None:
         """Have the calls made that were due when an interrupt came before them.
@@ -174,7 +236,10 @@ class Hub(RunQueue):
         """
         now = self.loop.time()
         for timer in gc.get_objects():
-            if type(timer) in (DeferredCall, Timer):
+            if type(timer) is asyncio.TimerHandle:
+                if is_lost(timer, self.loop, now):
+                    self.wake(LostCall(timer))
+            elif type(timer) in (Moment, LocalTimer, Timer):
                 try:
                     overdue = timer.is_overdue(self, now)
                 except AttributeError:
@@ -192,9 +257,20 @@ class Hub(RunQueue):
         """
         main = self.main
         if main:
-            throw_into(main, (error,))
+            throw_into(main, (error, None, error.__traceback__))
         else:
             raise error
+
+    def raise_in_main(
+        self, error: BaseException, traceback: TracebackType | None = None
+    ) -> None:
+        """Raise in the main program when its turn comes.
+
+        Raises:
+            HubClosedError: The loop is closed.
+        """
+        assert self.main is not None
+        self.wake(Throw(self.main, (error, None, traceback)))
 
     def disown(self) -> None:
         """In a forked child: have nobody reach the parent process's loop by this hub.
@@ -204,8 +280,8 @@ class Hub(RunQueue):
         closed, so what he was waiting for goes to the next.
         """
         self.closed = True
-        if hasattr(self.main, "_hub"):
-            del self.main._hub  # type: ignore[union-attr]
+        give_up(self)
+        self._release_main()
         for hub in (self, self.twin):
             if hub is not None:
                 hub.discard_ready()
@@ -216,15 +292,18 @@ class Hub(RunQueue):
         """The loop runs in another greenlet than last time: take the children along."""
         children = self.green_threads()
         self._clear_extension()
-        self._set_loop_greenlet(current)
-        self.thread_id = get_ident()
+        self.set_loop_greenlet(current, get_ident())
         for child in children:
             if child is not current:
                 child.parent = current
 
-    def _set_loop_greenlet(self, current: greenlet) -> None:
-        self.loop_greenlet = current
+    def set_loop_greenlet(self, current: greenlet, thread_id: int) -> None:
+        """Note in which greenlet of which OS thread the loop runs."""
         self.loop_switch = current.switch
+        for hub in (self, self.twin):
+            if hub is not None:
+                hub.loop_greenlet = current
+                hub.thread_id = thread_id
 
     def _clear_extension(self) -> None:
         extension: Extension | None = self.extension
@@ -234,19 +313,20 @@ class Hub(RunQueue):
     # -- the end ---------------------------------------------------------------
 
     def green_threads(self) -> list[greenlet]:
-        """Every green thread of this hub that has not ended.
-
-        It asks the garbage collector, so its cost grows with the heap.
-        """
-        halves = (self, self.twin or self)
-        return [
-            candidate
-            for candidate in gc.get_objects()
-            if issubclass(type(candidate), greenlet)
-            and getattr(candidate, "_hub", None) in halves
-            and candidate is not self.main
-            and not candidate.dead
-        ]
+        """Every green thread of this hub that has not ended; from any OS thread."""
+        halves = (self,) if self.twin is None else (self, self.twin)
+        candidates = [thread for half in halves for thread in half.known()]
+        # By id, since no `__eq__` of the user's is to be called.
+        return list(
+            {
+                id(candidate): candidate
+                for candidate in candidates
+                if issubclass(type(candidate), greenlet)
+                and getattr(candidate, "_hub", None) in halves
+                and candidate is not self.main
+                and not candidate.dead
+            }.values()
+        )
 
     def supervise(self) -> None:
         """Have the green threads ended when the running loop cancels its tasks."""
@@ -304,9 +384,11 @@ class Hub(RunQueue):
         self._clear_extension()
         current = getcurrent()
         # Where they come back to when they wait or end.
-        self._set_loop_greenlet(current)
+        self.set_loop_greenlet(current, get_ident())
         threads = self.green_threads()
-        self.left_behind = []
+        self.left_behind = ()
+        # Of another loop: each that is ended leaves it as on its own.
+        running = _get_running_loop()
         for thread in threads:
             if thread is current or outlives_its_loop(thread):
                 continue
@@ -318,6 +400,7 @@ class Hub(RunQueue):
                 if not thread:
                     break
                 throw_into(thread, ())
+            _set_running_loop(running)
 
     async def _end_loop(self) -> None:
         await self._end_green_threads()
@@ -327,6 +410,10 @@ class Hub(RunQueue):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=shutdown_timeout())
+        for task in tasks:
+            # That has been raised in the main program.
+            if isinstance(getattr(task, "_exception", None), SystemExit):
+                task.exception()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 
@@ -339,6 +426,7 @@ class Hub(RunQueue):
         Raises:
             RuntimeError: The hub is attached to somebody else's loop, or the caller
                 is not the greenlet that the hub was made in.
+            SystemExit: Somebody raised it in his clean-up; the hub has ended.
         """
         if self.closed:
             return
@@ -348,18 +436,26 @@ class Hub(RunQueue):
             raise RuntimeError(
                 f"close {self!r} from the main greenlet of its own thread"
             )
+        exited: SystemExit | None = None
         loop = self.loop
         if not loop.is_closed():
             # A task may be the supervisor of a hub that has moved here.
             if self.loop_greenlet or all_tasks(loop) or self.green_threads():
-                self._run_to_the_end()
+                exited = self._run_to_the_end()
             self.closed = True
-            if self.loop_greenlet:
+            # Whose timer was left by an interrupt may resume us before that has ended.
+            while self.loop_greenlet:
                 loop.stop()
                 self.loop_greenlet.switch()
             loop.close()
         self.closed = True
         self._signals.close()
+        give_up(self)
+        if exited is not None:
+            try:
+                raise exited
+            finally:
+                del exited
 
     def abort(self, wait: bool = False) -> None:
         """End an owned hub before its time.
@@ -378,26 +474,41 @@ class Hub(RunQueue):
         main = self.main
         if main is None:
             raise RuntimeError(f"{self!r} is attached: whoever runs its loop ends it")
+        self.stopping = True
         if getcurrent() is main:
             self.close()
         else:
-            self.wake(Throw(main, (HubClosedError(repr(self)),)))
+            self.raise_in_main(HubClosedError(repr(self)))
 
-    def _run_to_the_end(self) -> None:
+    def _run_to_the_end(self) -> SystemExit | None:
+        """End all that runs on the loop.
+
+        Returns:
+            What one of those raised to end the program; the others end all the same.
+        """
         done = False
+        exited: SystemExit | None = None
 
         def finished(task: asyncio.Task[None]) -> None:
             nonlocal done
             done = True
             if not task.cancelled():
                 task.exception()
-            assert self.main is not None
-            self.wake(self.main)
+            # Closed by now, if an interrupt has cut the wait short.
+            if self.main is not None and not self.closed:
+                self.wake(self.main)
 
         ending = asyncio.Task(self._end_loop(), loop=self.loop)
         ending.add_done_callback(finished)
-        while not done:
-            self.mains_hub.park()
+        try:
+            while not done:
+                try:
+                    self.mains_hub.park()
+                except SystemExit as exc:
+                    exited = exited or exc
+            return exited
+        finally:
+            del exited
 
 
 def _root() -> greenlet:

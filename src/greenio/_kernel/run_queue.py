@@ -28,25 +28,33 @@ The rules of this module:
   polled, in variables on its C stack while it calls back; a switch puts another
   greenlet's stack in that place, and what this one then cancels or closes is written
   into the wrong memory. Callbacks of `call_soon` run where libuv keeps nothing there.
+* Green threads can be found (`known`), and are not kept alive by that. Those that have
+  not started stand on the queue. One that is started here and parks is noted when the
+  switch comes back: what ends without waiting, which most do, costs nothing. Whoever
+  starts one elsewhere, or later, calls `keep_track`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import Context
+from itertools import repeat
 from typing import Any
+from weakref import getweakrefs, ref
 
 from greenlet import getcurrent, greenlet
 
 from .._loop.loops import is_uvloop
-from .._loop.mutex import in_section, park_outside
+from .._loop.mutex import JUMPS_ARE_SAFE, in_section, park_outside
 from .._loop.reports import report
+from .._reactor.calls import DeferredCall
+from .._reactor.moments import Moment
+from .._reactor.scheduler import Switchable
+from .._reactor.timers import LocalTimer, Timer, check_callback
 from .._std.errors import BlockingInLoopError, HubClosedError
 from .._std.originals import get_ident
-from .entries import DeferredCall, Switchable
-from .timers import Timer
 
 _dead = greenlet.dead.__get__
 
@@ -67,6 +75,10 @@ class RunQueue:
 
     # Whether its green threads see no running loop; see `hidden_loop`.
     hides = False
+    # The greenlet of the thread that owns an owned hub; it parks like any other.
+    main: greenlet | None = None
+    # An attached hub's.
+    _supervisor: asyncio.Task[None] | None = None
 
     closed: bool
     # Where the loop's callbacks run, in which OS thread.
@@ -77,22 +89,36 @@ class RunQueue:
     loop_switch: Callable[[], Any]
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self.context = context
-        self.ready: deque[Switchable] = deque()
-        self.batch: deque[Switchable] = deque()
+        self._set_ready(deque(), deque())
         # How many more may join the batch that is being drained.
-        self.handoffs = 0
+        self.handoffs: int = 0
         # No yield past the run queue now: somebody does that already, or was handed
         # something, and past it they could not hand on in one drain; who does it, where it
         # is known: see `sleep`.
         self.lone: Any = False
         # How many there were.
-        self.drains = 0
-        self.defers = is_uvloop(loop)
-        self.loop_call_soon = loop.call_soon
+        self.drains: int = 0
+        # Whom a drain has just started, until it is known whether he waits.
+        self.starting: Any = None
+        # Those who have started, until they go away; in that order.
+        self._started: dict[ref[greenlet], None] = {}
+        self.defers: bool = is_uvloop(loop)
+        # Who is due in which millisecond, if the loop counts those.
+        self.moments: dict[int, ref[Moment]] | None = {} if self.defers else None
+        self.loop_call_soon: Callable[..., Any] = loop.call_soon
         self._drain_callback = self._drain
         self._drain_handle: asyncio.Handle | None = None
+
+    def _set_ready(self, ready: deque[Switchable], batch: deque[Switchable]) -> None:
+        self.ready: deque[Switchable] = ready
+        self.batch: deque[Switchable] = batch
+        # Take who is next out of the batch, which must not be empty. A `for` does that
+        # in one step with what follows, where a call of `popleft` would end in a look for
+        # signals, with whom it has taken out in nobody's hands; see `mutex`.
+        self.successors: Iterator[Any] = map(deque.popleft, repeat(batch))
+        self._successors_of_ready: Iterator[Any] = map(deque.popleft, repeat(ready))
 
     def wake(self, target: Switchable) -> None:
         """Resume a greenlet when its turn comes. Only from the hub's own OS thread."""
@@ -119,6 +145,14 @@ class RunQueue:
             if self.drains == drains:
                 self.ready.append(target)
                 return
+
+    def wake_all(self, targets: list[Switchable]) -> None:
+        """Resume some, at least one, in the next turn; called in the loop greenlet."""
+        if self.ready:
+            self.ready.extend(targets)
+        else:
+            self.schedule(targets[0])
+            self.ready.extend(targets[1:])
 
     def wake_threadsafe(self, target: Switchable) -> bool:
         """Resume a greenlet, from any OS thread.
@@ -181,6 +215,9 @@ class RunQueue:
                 # What an interrupted drain has left over would come first.
                 self.batch = self.ready
                 self.ready = batch
+                successors = self._successors_of_ready
+                self._successors_of_ready = self.successors
+                self.successors = successors
             self._drain_handle = None
             self.drains += 1
             self.handoffs = HANDOFFS
@@ -192,12 +229,20 @@ class RunQueue:
 
     def _run_batch(self, batch: deque[Switchable]) -> None:
         target: Switchable | None = None
+        successors = self.successors
         while batch:
             try:
-                while batch:
-                    target = batch[0]
-                    del batch[0]
-                    target.switch()
+                for target in successors:
+                    if target:
+                        target.switch()
+                    else:
+                        self.starting = target
+                        target.switch()
+                        if target:
+                            self.keep_track(target)
+                        self.starting = None
+                    if not batch:
+                        break
             except BaseException as exc:
                 self._interrupted(batch, target, exc)
 
@@ -212,7 +257,10 @@ class RunQueue:
         It is KeyboardInterrupt or SystemExit from a green thread, or what a signal
         handler has raised here, maybe in the moment in which the target was to go on.
         """
+        starting, self.starting = self.starting, None
         if isinstance(target, greenlet):
+            if target is starting and target:
+                self.keep_track(target)
             if target or not _dead(target):
                 # Resumed once too often, at worst.
                 batch.appendleft(target)
@@ -226,6 +274,31 @@ class RunQueue:
             batch.appendleft(target)
         self.pass_on(error)
 
+    def keep_track(self, target: Any) -> None:
+        """Know a green thread until it goes away, which this does not put off."""
+        started = self._started
+        started[ref(target, started.pop)] = None
+
+    def lose_track(self, target: Any) -> None:
+        """Do not know a green thread any more: it has ended, and somebody keeps it."""
+        for reference in getweakrefs(target):
+            self._started.pop(reference, None)
+
+    def known(self) -> list[Any]:
+        """Who stands on the queue, is being started, or was and has parked.
+
+        Callable from any OS thread: each of the copies is one step.
+        """
+        parked = (reference() for reference in self._started.copy())
+        while True:
+            try:
+                ready = (*self.batch.copy(), *self.ready.copy())
+                break
+            except RuntimeError:
+                # Changed meanwhile, which takes a Python without the interpreter lock.
+                continue
+        return [*parked, self.starting, *ready]
+
     def park(self) -> Any:
         """Stop the current greenlet until somebody resumes it.
 
@@ -235,11 +308,15 @@ class RunQueue:
         if in_section():
             return park_outside(self.park)
         batch = self.batch
-        if batch:
-            successor = batch[0]
+        if batch and (JUMPS_ARE_SAFE or batch[0]):
+            # To take out and to switch, or to put back, is one step: see `successors`.
+            for successor in self.successors:  # noqa: B007
+                break
             if successor:
-                del batch[0]
                 return successor.switch()
+            # The loop greenlet's to run.
+            batch.appendleft(successor)
+            del successor
         # See `schedule_drain`.
         loop_switch = self.loop_switch
         return loop_switch()
@@ -279,14 +356,19 @@ class RunQueue:
 
         Returns:
             A timer with `cancel()` and `pending`.
+
+        Raises:
+            TypeError: `cb` cannot be called, or is a coroutine function.
         """
-        return Timer(self, seconds, cb, args, kwargs)
+        check_callback(cb, "schedule_call_global")
+        return Timer.start(self, seconds, cb, args, kwargs)
 
     def schedule_call_local(
         self, seconds: float, cb: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Timer:
         """Like `schedule_call_global`, but dropped if the caller has ended by then."""
-        return Timer(self, seconds, cb, args, kwargs, local_to=getcurrent())
+        check_callback(cb, "schedule_call_local")
+        return LocalTimer.start(self, seconds, cb, args, kwargs, local_to=getcurrent())
 
     # -- for others --------------------------------------------------------------
 
@@ -299,15 +381,24 @@ class RunQueue:
 
     def discard_ready(self) -> None:
         """In a forked child: know nobody who was ready in the parent process."""
-        self.ready = deque()
-        self.batch = deque()
+        self._set_ready(deque(), deque())
         self.handoffs = 0
 
     def move_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Go on on another loop; see `outliving`."""
         self.loop = loop
         self.defers = self.hides or is_uvloop(loop)
+        self.moments = {} if is_uvloop(loop) else None
         self.loop_call_soon = loop.call_soon
+
+    def look_up_call_soon(self) -> None:
+        """Call the loop's `call_soon` as it is then: a nested loop's is replaced."""
+        loop = self.loop
+
+        def call_soon(callback: Any, *args: Any, context: Context) -> Any:
+            return loop.call_soon(callback, *args, context=context)
+
+        self.loop_call_soon = call_soon
 
     def resume_interrupted(self) -> None:
         """Have those resumed who were ready when an interrupt came before a drain."""

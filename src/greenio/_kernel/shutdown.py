@@ -1,6 +1,7 @@
 """Ending the green threads of a loop that ends.
 
-Each gets GreenletExit. What it still waits for in `finally` and `except` blocks has the
+Each gets GreenletExit, one that is a SystemExit too: loops that log whatever happens and go on
+let SystemExit pass, if anything. What it still waits for in `finally` and `except` blocks has the
 time that `set_shutdown_timeout` allows. Who swallows the exception and waits again is
 ended again: nothing refers to the exception any more then, while a block that handles it
 does. Who is still there when the time is up is reported, with where he waits.
@@ -58,6 +59,10 @@ def outlives_its_loop(thread: Any) -> bool:
     return getattr(thread, "_outlives_loop", False)
 
 
+class LoopEnds(GreenletExit, SystemExit):
+    """What ends the green threads of a loop that ends."""
+
+
 async def end_green_threads(hub: Hub, sparing: bool) -> None:
     """End the green threads of a hub.
 
@@ -87,7 +92,7 @@ async def end_green_threads(hub: Hub, sparing: bool) -> None:
 
 
 def _kill(thread: Any) -> weakref.ref[BaseException]:
-    exit_ = GreenletExit()
+    exit_ = LoopEnds()
     thread.kill(exit_)
     return weakref.ref(exit_)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 HubSpec: TypeAlias = str | LoopFactory | ModuleType | None
 
 ENVIRONMENT_VARIABLE = "GREENIO_HUB"
+# Asked if that is not set: a program that ran on eventlet may be given it.
+EVENTLETS_VARIABLE = "EVENTLET_HUB"
 
 # eventlet's names for its own hubs. A program that asks for one of them asks for
 # "the best poller here", which is what the standard loop picks by itself.
@@ -104,32 +107,72 @@ def loop_factory(spec: HubSpec = None) -> LoopFactory:
     """Turn what the user wrote into a function that makes an event loop.
 
     Args:
-        spec: ``"asyncio"``, ``"uvloop"``, a callable that returns a new event loop,
-            one of eventlet's hub names (they mean the default), or None for the
-            environment variable GREENIO_HUB and, without it, ``"asyncio"``.
+        spec: ``"asyncio"``, ``"uvloop"``, a callable that returns a new event loop, the
+            name of one as in ``"package.module:function"``, one of eventlet's hubs (they
+            mean the default), or None for the environment variables GREENIO_HUB and
+            EVENTLET_HUB and, without them, ``"asyncio"``.
 
     Raises:
         HubError: The name is unknown, or uvloop is not installed.
     """
     if spec is None:
-        spec = os.environ.get(ENVIRONMENT_VARIABLE) or "asyncio"
+        spec = _chosen_by_environment()
     if isinstance(spec, ModuleType):
         spec = spec.__name__.rpartition(".")[2]
-    if isinstance(spec, str):
-        name = spec.rpartition(".")[2].lower()
-        if name == "asyncio" or name in _EVENTLET_HUBS:
-            return asyncio.SelectorEventLoop
-        if name == "uvloop":
-            return _uvloop_factory()
-        raise HubError(
-            f"there is no hub called {spec!r}; use 'asyncio', 'uvloop' or a function "
-            "that returns a new event loop"
-        )
+    # A hub class: which loop it is on stands in it.
+    name = getattr(spec, "hub_name", spec)
+    if isinstance(name, str):
+        return _factory_called(name)
     if callable(spec):
         return spec
     raise HubError(
         f"use_hub() takes 'asyncio', 'uvloop' or a function that returns a new event "
         f"loop, not {spec!r}"
+    )
+
+
+def _chosen_by_environment() -> str:
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    return chosen or os.environ.get(EVENTLETS_VARIABLE) or "asyncio"
+
+
+def _hub_name(spec: str) -> str:
+    """The name of a hub in ``"epolls"``, ``"eventlet.hubs.epolls:Hub"`` and the like."""
+    module = spec.partition(":")[0].lower().removesuffix(".hub")
+    return module.rpartition(".")[2]
+
+
+def is_eventlets(spec: HubSpec) -> bool:
+    """Whether it is a hub of eventlet's own that is asked for, which means the best."""
+    if isinstance(spec, ModuleType):
+        spec = spec.__name__
+    spec = getattr(spec, "hub_name", spec)
+    return isinstance(spec, str) and _hub_name(spec) in _EVENTLET_HUBS
+
+
+def _factory_called(spec: str) -> LoopFactory:
+    """Find a function that makes an event loop by what the user calls it."""
+    module, _, attribute = spec.partition(":")
+    known = _hub_name(module)
+    if attribute in ("", "Hub"):
+        chosen = _chosen_by_environment()
+        if known in _EVENTLET_HUBS and _hub_name(chosen) not in _EVENTLET_HUBS:
+            # It asks for the best there is, and somebody has said what that is.
+            return _factory_called(chosen)
+        if known == "asyncio" or known in _EVENTLET_HUBS:
+            return asyncio.SelectorEventLoop
+        if known == "uvloop":
+            return _uvloop_factory()
+    if attribute:
+        try:
+            factory: LoopFactory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as exc:
+            raise HubError(f"there is no hub {spec!r}: {exc}") from exc
+        if callable(factory):
+            return factory
+    raise HubError(
+        f"there is no hub called {spec!r}; use 'asyncio', 'uvloop' or a function "
+        "that returns a new event loop"
     )
 
 

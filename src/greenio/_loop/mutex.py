@@ -12,7 +12,7 @@ and sections are written for that:
 
 * The interpreter interrupts nobody between two bytecodes of a straight line, but where a
   Python function begins, when a call has returned, and where a loop jumps back. (So it
-  is in CPython 3.10 to 3.14. Before 3.12 the collector, too, runs where something is
+  is in CPython 3.10 to 3.15. Before 3.12 the collector, too, runs where something is
   made that it keeps track of.) What has to be one step stands in such a line: to find
   something and take it; to find nothing and join the waiters; to find nobody waiting
   and put something down.
@@ -29,14 +29,23 @@ An exception that a signal handler raises, KeyboardInterrupt above all, comes at
 places. So the rules hold for it as well, and one more: a thing that is taken out of a
 queue is not only in the hands of a line that may be its last. It is looked at where it
 stands, given to whom it is for, and taken out afterwards.
+
+At its end the interpreter stops all OS threads but the main one wherever they are, in a
+section too. Nobody is in its way any more who finds the mutex taken then.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from .._std.interpreter_exit import replace_at_exit
 from .._std.originals import RLock
+
+# Whether nobody is interrupted where an `if` jumps to what comes when it is false. Where
+# he is, what was taken out is not to be looked at; so it is before.
+JUMPS_ARE_SAFE = sys.version_info >= (3, 11)
 
 mutex: Any = RLock()
 # `with mutex` written out, for the hottest paths: that costs half as much. `hold` stands
@@ -45,6 +54,35 @@ hold = mutex.acquire
 drop = mutex.release
 # Whether this OS thread is in a section.
 in_section = mutex._is_owned
+
+
+class _MutexAtExit:
+    """What has the place of the mutex when the interpreter ends."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._native, name)
+
+    def acquire(self) -> bool:
+        native = self._native
+        if not native.acquire(blocking=not sys.is_finalizing()):
+            # An OS thread has it that will not run again.
+            native._at_fork_reinit()
+            native.acquire()
+        return True
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self._native.release()
+
+
+_mutex_at_exit = _MutexAtExit(mutex)
+replace_at_exit(mutex, _mutex_at_exit)
+replace_at_exit(hold, _mutex_at_exit.acquire)
 
 
 def park_outside(park: Callable[[], Any]) -> Any:

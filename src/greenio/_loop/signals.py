@@ -9,6 +9,9 @@ uvloop does so by itself.
 There is one wake-up descriptor per process. `loop.add_signal_handler` sets the loop's own,
 which does as well, and `loop.remove_signal_handler` leaves none; so while we listen, that
 method sets ours again.
+
+uvloop puts back, when a run ends, what it found when that began, and cannot be told that this is
+of a loop that has been closed meanwhile. So ours stays open for as long as it may be put back.
 """
 
 from __future__ import annotations
@@ -18,20 +21,35 @@ import contextlib
 import functools
 import signal
 import sys
+from collections.abc import Callable
 from socket import socket as _Socket  # noqa: TID251 - a type, nothing is opened
 from typing import Any
 
 from .._std.originals import in_main_thread, socketpair
 from .loops import is_uvloop
 
+# Reader and writer of loops that have ended, which somebody may have found as the wake-up
+# descriptor, and put back.
+_found: list[tuple[_Socket, _Socket]] = []
+
 
 class SignalWakeup:
-    """The wake-up descriptor of one loop; does nothing outside the main thread."""
+    """The wake-up descriptor of one loop; does nothing outside the main thread.
 
-    __slots__ = ("_loop", "_reader", "_watching", "_writer")
+    Args:
+        loop: The loop.
+        removed: Called when a handler of the loop's own has been removed.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_loop", "_reader", "_removed", "_watching", "_writer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        removed: Callable[[], Any] | None = None,
+    ) -> None:
         self._loop = loop
+        self._removed = removed
         self._reader: _Socket | None = None
         self._writer: _Socket | None = None
         self._watching = False
@@ -60,6 +78,8 @@ class SignalWakeup:
             removed: bool = remove(sig)
             if self._watching and removed and not loop.is_closed():
                 self._listen()
+                if self._removed is not None:
+                    self._removed()
             return removed
 
         loop.remove_signal_handler = remove_signal_handler
@@ -77,11 +97,15 @@ class SignalWakeup:
         reader.setblocking(False)
         writer.setblocking(False)
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        if previous != -1:
+        if previous != -1 and all(previous != end.fileno() for _, end in _found):
             signal.set_wakeup_fd(previous)
             reader.close()
             writer.close()
             return
+        # Nobody listens, so nobody will put those back any more.
+        while _found:
+            for end in _found.pop():
+                end.close()
         self._reader, self._writer = reader, writer
         self._loop.add_reader(reader.fileno(), self._read)
 
@@ -112,13 +136,21 @@ class SignalWakeup:
         if in_main_thread():
             ours = writer.fileno()
             current = signal.set_wakeup_fd(-1)
-            if current not in (-1, ours):
-                try:
-                    signal.set_wakeup_fd(current)
-                except OSError:
-                    # Closed by now, with the loop that it was for.
-                    pass
+            if current not in (-1, ours) and self._put_back(current):
+                _found.append((reader, writer))
+                return
         reader.close()
         writer.close()
+
+    def _put_back(self, descriptor: int) -> bool:
+        """Set somebody else's again; return whether he may put back ours in turn."""
+        try:
+            signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        except (OSError, ValueError):
+            # Closed by now, with the loop that it was for.
+            return False
+        # The standard loop's own does not.
+        own = getattr(self._loop, "_csock", None)
+        return own is None or own.fileno() != descriptor
 
     close = disarm

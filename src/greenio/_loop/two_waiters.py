@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from greenlet import greenlet
 
-_PACKAGE = Path(__file__).parents[1]
-_ROOMS = ("_loop", "_kernel", "_sync", "_greenthread", "_bridge", "_net")
-_OURS = tuple(str(_PACKAGE / room) for room in _ROOMS)
+from .._std.places import PACKAGE
+
+_ROOMS = ("_loop", "_reactor", "_kernel", "_sync", "_greenthread", "_bridge", "_net")
+_OURS = tuple(PACKAGE + room for room in _ROOMS)
 _FRAMES = 8
 
 

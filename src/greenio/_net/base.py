@@ -3,7 +3,7 @@
 Underneath, the descriptor is always non-blocking; the time limit that the user sees is
 ours. Where a system call would block, the socket waits on the listener that the hub has
 for the descriptor, which stays registered with the loop between waits (see
-`_kernel.descriptors`). In an OS thread without a hub it blocks in `poll`, as the plain
+`_reactor.descriptors`). In an OS thread without a hub it blocks in `poll`, as the plain
 socket would.
 
 Asking for the `fileno` gives up what the loop knows of the descriptor, because whoever
@@ -29,8 +29,8 @@ from .._greenthread.descriptor_waits import (
 )
 from .._greenthread.holding_up import hub_to_wait_in
 from .._kernel.current import existing_hub
-from .._kernel.descriptors import READ, WRITE, Listener
 from .._kernel.hub import Hub, all_hubs
+from .._reactor.descriptors import READ, WRITE, Listener
 from .._std.errors import IOClosed
 from .._std.originals import (
     get_ident,
@@ -49,6 +49,7 @@ from .constants import (
     SOCK_STREAM,
     SOL_SOCKET,
 )
+from .numbers import note_number
 
 _raw_init = raw_socket.__init__
 _raw_close = raw_socket.close
@@ -66,7 +67,7 @@ _LIMIT_OPTIONS = {SO_RCVTIMEO: READ, SO_SNDTIMEO: WRITE}
 _TIMEVAL = struct.Struct("@ll")
 
 # What the plain socket takes as a limit: it must fit into the system's time values.
-_LONGEST_TIMEOUT = 2.0**63 / 1e9
+LONGEST_TIMEOUT = 2.0**63 / 1e9
 
 
 class SocketBase(socket_class):
@@ -134,6 +135,8 @@ class SocketBase(socket_class):
         if type > 0 and type & SOCK_NONBLOCK:
             self._timeout = 0.0
         self._lent = lender
+        if lender is not None:
+            note_number(_raw_fileno(self), self)
         self._io_refs = 0
         self._closed = False
         self._drains = _raw_type(self) == SOCK_STREAM
@@ -152,19 +155,25 @@ class SocketBase(socket_class):
             if hub.descriptors.knows(fd):
                 hub.descriptors.notify_close(fd)
 
-    def __del__(self) -> None:
+    def __del__(
+        self,
+        # Bound here: at the end of the interpreter globals may have gone by now.
+        raw_detach: Any = _raw_detach,
+        raw_close: Any = _raw_close,
+        raw_del: Any = _raw_del,
+    ) -> None:
         try:
             self._let_go()
             if self._lent is not None:
-                _raw_detach(self)
+                raw_detach(self)
             elif self._closed:
                 # Closed by the user, and kept open by a file that is garbage too, so
                 # there is nothing to warn of.
-                _raw_close(self)
+                raw_close(self)
         except AttributeError:
             # __init__ failed before there was anything to release.
             pass
-        _raw_del(self)
+        raw_del(self)
 
     # -- waiting -----------------------------------------------------------------
 
@@ -241,6 +250,14 @@ class SocketBase(socket_class):
         if limit != 0 and not reader.wait_if_known(limit):
             raise TimeoutError("timed out")
 
+    def _still_drained(self, reader: Listener | None, flags: int) -> None:
+        """A look that does not wait has found nothing: the next read waits at once, too.
+
+        Pools of connections look like that before each request, for an end of the peer's.
+        """
+        if self._drains and not flags:
+            self._drained = reader
+
     @staticmethod
     def _remaining(deadline: float | None) -> float | None:
         if deadline is None:
@@ -256,33 +273,35 @@ class SocketBase(socket_class):
 
     # -- the time limit ----------------------------------------------------------------
 
-    def settimeout(self, value: float | None, /) -> None:
+    def settimeout(self, howlong: float | None) -> None:
         """Set the limit for each operation: seconds, None for none, 0 for non-blocking."""
-        if value is not None:
+        if howlong is not None:
             try:
                 # Not of a text, which float() takes too.
-                value = float(value + 0)
+                howlong = float(howlong + 0)
             except TypeError:
                 raise TypeError(
-                    f"settimeout() takes seconds or None, not {value!r}"
+                    f"settimeout() takes seconds or None, not {howlong!r}"
                 ) from None
-            if not value >= 0:
+            if not howlong >= 0:
                 raise ValueError(
                     "Timeout value out of range: settimeout() takes 0 (non-blocking) "
-                    f"or more seconds, or None for no limit, not {value!r}"
+                    f"or more seconds, or None for no limit, not {howlong!r}"
                 )
-            if value >= _LONGEST_TIMEOUT:
+            if howlong >= LONGEST_TIMEOUT:
                 raise OverflowError(
-                    f"settimeout() cannot count {value!r} seconds; None is no limit"
+                    f"settimeout() cannot count {howlong!r} seconds; None is no limit"
                 )
         # The descriptor may be somebody else's too, who made it a blocking one. And of
         # a closed one the caller is told.
         _raw_setblocking(self, False)
-        self._timeout = value
+        self._timeout = howlong
 
-    def setsockopt(self, level: int, optname: int, value: Any, *args: Any) -> None:
+    def setsockopt(self, *args: Any) -> None:
         """Set an option of the system's; SO_RCVTIMEO and SO_SNDTIMEO hold here too."""
-        _raw_setsockopt(self, level, optname, value, *args)
+        # Which arguments there must be is the original's affair.
+        _raw_setsockopt(self, *args)
+        level, optname, value = args[:3]
         event = _LIMIT_OPTIONS.get(optname) if level == SOL_SOCKET else None
         if event is not None:
             seconds, microseconds = _TIMEVAL.unpack_from(value)
@@ -297,7 +316,7 @@ class SocketBase(socket_class):
         """Return the limit that `settimeout` set."""
         return self._timeout
 
-    def setblocking(self, flag: bool, /) -> None:
+    def setblocking(self, flag: bool) -> None:
         """Set no time limit (True), or 0 (False)."""
         _raw_setblocking(self, False)
         self._timeout = None if flag else 0.0
@@ -326,11 +345,27 @@ class SocketBase(socket_class):
                     listener.release()
                 else:
                     hub.call_threadsafe(listener.release_if_idle)
-        return _raw_fileno(self)
+        fd = _raw_fileno(self)
+        if fd >= 0:
+            note_number(fd, self)
+        return fd
+
+    @property
+    def act_non_blocking(self) -> bool:
+        """Whether nothing ever waits, as with a time limit of 0: eventlet's name."""
+        return self._timeout == 0
+
+    @act_non_blocking.setter
+    def act_non_blocking(self, value: bool) -> None:
+        self.setblocking(not value)
 
     @property
     def fd(self) -> SocketBase:
         """The socket itself; eventlet's green sockets wrap another one."""
+        return self
+
+    @property
+    def _sock(self) -> SocketBase:
         return self
 
     def makeGreenFile(self, *args: Any, **kw: Any) -> Any:  # noqa: N802

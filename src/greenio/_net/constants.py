@@ -17,6 +17,7 @@ SHUT_RDWR = _socket.SHUT_RDWR
 SHUT_WR = _socket.SHUT_WR
 IPPROTO_TCP = _socket.IPPROTO_TCP
 TCP_NODELAY = _socket.TCP_NODELAY
+SO_ACCEPTCONN: int = getattr(_socket, "SO_ACCEPTCONN", -1)
 SO_ERROR = _socket.SO_ERROR
 SO_RCVTIMEO: int = getattr(_socket, "SO_RCVTIMEO", -1)
 SO_SNDTIMEO: int = getattr(_socket, "SO_SNDTIMEO", -1)

@@ -20,7 +20,7 @@ from .._greenthread.descriptor_waits import (
     wait_descriptor,
 )
 from .._greenthread.sleeping import sleep
-from .._kernel.descriptors import READ, WRITE
+from .._reactor.descriptors import READ, WRITE
 from .._std.originals import (
     os_close,
     os_fstat,
@@ -49,13 +49,13 @@ def _until_ready(fd: int, event: str, what: str) -> None:
         wait_descriptor(fd, event, None, what)
 
 
-def read(fd: int, length: int, /) -> bytes:
+def read(fd: int, n: int) -> bytes:
     """Read from a descriptor, waiting for data; see `os.read`."""
     if not never_waits(fd):
         _until_ready(fd, READ, "os.read()")
     while True:
         try:
-            return os_read(fd, length)
+            return os_read(fd, n)
         except BlockingIOError:
             # Somebody else was quicker, or it is one that says "ready" too early.
             wait_descriptor(fd, READ, None, "os.read()")
@@ -73,23 +73,23 @@ def readv(fd: int, buffers: Sequence[Any], /) -> int:
             wait_descriptor(fd, READ, None, "os.readv()")
 
 
-def write(fd: int, data: Any, /) -> int:
+def write(fd: int, st: Any) -> int:
     """Write to a descriptor, waiting for room; see `os.write`.
 
     As without greenio, all of the data is written unless the descriptor is
     non-blocking.
     """
     if never_waits(fd):
-        return os_write(fd, data)
+        return os_write(fd, st)
     if not os_get_blocking(fd):
         while True:
             try:
-                return os_write(fd, data)
+                return os_write(fd, st)
             except BlockingIOError:
                 wait_descriptor(fd, WRITE, None, "os.write()")
-    with memoryview(data) as view, view.cast("B") as octets:
+    with memoryview(st) as view, view.cast("B") as octets:
         if not octets:
-            return os_write(fd, data)
+            return os_write(fd, st)
         written = 0
         while written < len(octets):
             _until_ready(fd, WRITE, "os.write()")

@@ -133,7 +133,7 @@ def getnameinfo(sockaddr: Any, flags: int) -> tuple[str, str]:
 
 
 # The standard function, looking its addresses up here.
-getfqdn = with_globals(
+getfqdn: Callable[..., str] = with_globals(
     cast("FunctionType", _types.getfqdn),
     {**vars(_types), "gethostbyaddr": gethostbyaddr},
 )

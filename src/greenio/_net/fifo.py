@@ -21,7 +21,7 @@ _O_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
 
 def open_descriptor(
-    path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+    path: Any, flags: int, mode: int = 0o777, dir_fd: int | None = None
 ) -> int:
     """Open a file without blocking others; see `os.open`.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
+from stat import S_ISSOCK
 from typing import Any
 
 from .._greenthread.descriptor_waits import block_natively
-from .._kernel.descriptors import READ, WRITE, Listener
 from .._kernel.hub import Hub
-from .._std.originals import os_get_blocking, os_set_blocking, raw_socket
+from .._reactor.descriptors import READ, WRITE, Listener
+from .._std.originals import os_fstat, os_get_blocking, os_set_blocking, raw_socket
 from .constants import MSG_DONTWAIT, SOCK_STREAM
+from .numbers import sockets_with
 from .socket import GreenSocket
 
 _raw_accept = raw_socket._accept  # type: ignore[attr-defined]
@@ -133,18 +135,22 @@ def share_with_children(descriptors: Iterable[int]) -> None:
 
     Those with a time limit do not block without greenio either.
     """
-    numbers = {fd for fd in descriptors if fd >= 0 and not _blocks(fd)}
-    if not numbers:
-        return
+    for fd in {fd for fd in descriptors if fd >= 0 and not _blocks(fd)}:
+        for sock in tuple(sockets_with(fd)) or _found_among_all(fd):
+            if type(sock) is GreenSocket and sock._timeout is None:
+                sock.__class__ = InheritedSocket
+                sock._drains = False
+                sock._drained = None
+                os_set_blocking(fd, True)
+
+
+def _found_among_all(fd: int) -> list[GreenSocket]:
+    """Find the sockets whose number was known without their telling."""
+    if not S_ISSOCK(os_fstat(fd).st_mode):
+        return []
     # Nobody keeps a list of all sockets; that would cost each of them.
-    for candidate in gc.get_objects():
-        if (
-            issubclass(type(candidate), GreenSocket)
-            and type(candidate) is GreenSocket
-            and candidate._timeout is None
-            and _raw_fileno(candidate) in numbers
-        ):
-            candidate.__class__ = InheritedSocket
-            candidate._drains = False
-            candidate._drained = None
-            os_set_blocking(_raw_fileno(candidate), True)
+    return [
+        candidate
+        for candidate in gc.get_objects()
+        if issubclass(type(candidate), GreenSocket) and _raw_fileno(candidate) == fd
+    ]

@@ -14,9 +14,9 @@ from greenlet import getcurrent
 
 from .._bridge.await_ import call_either
 from .._greenthread.arguments import checked_size
+from .._greenthread.killing import kill
 from .._greenthread.pool import GreenPool
 from .._greenthread.sleeping import sleep
-from .._greenthread.thread import kill
 from .._kernel.current import get_hub
 from .._std.originals import SSLSocket, socket_class
 from . import constants as _socket
@@ -30,6 +30,13 @@ class ReuseRandomPortWarning(Warning):
 
 class ReusePortUnavailableWarning(Warning):
     """``reuse_port`` was asked for where the system cannot do it."""
+
+
+def _make_socket(*args: Any) -> GreenSocket:
+    """Make what `greenio.green.socket.socket` is now: a program may have replaced it."""
+    module: Any = sys.modules.get(f"{__package__.partition('.')[0]}.green.socket")
+    made: GreenSocket = (GreenSocket if module is None else module.socket)(*args)
+    return made
 
 
 def connect(addr: Any, family: int = _socket.AF_INET, bind: Any = None) -> GreenSocket:
@@ -46,7 +53,7 @@ def connect(addr: Any, family: int = _socket.AF_INET, bind: Any = None) -> Green
     Raises:
         OSError: The connection failed.
     """
-    sock = GreenSocket(family, _socket.SOCK_STREAM)
+    sock = _make_socket(family, _socket.SOCK_STREAM)
     try:
         if bind is not None:
             sock.bind(bind)
@@ -82,7 +89,7 @@ def listen(
     Raises:
         OSError: The address cannot be used.
     """
-    sock = GreenSocket(family, _socket.SOCK_STREAM)
+    sock = _make_socket(family, _socket.SOCK_STREAM)
     try:
         if family == _socket.AF_UNIX:
             _remove_stale(addr)

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any, cast
 
 from .._greenthread.sleeping import sleep
-from .._kernel.descriptors import READ, WRITE
+from .._reactor.descriptors import READ, WRITE
 from .._std.errors import IOClosed
 from .._std.originals import (
     GiveupOnSendfile,
@@ -88,6 +88,8 @@ class GreenSocket(SocketBase):
         fileno: A descriptor to use instead of making one.
     """
 
+    # Programs see it also before they import that.
+    __module__ = "greenio.greenio.base"
     __slots__ = ()
 
     # A connection that is being made by a `connect` which had to give up.
@@ -121,7 +123,7 @@ class GreenSocket(SocketBase):
 
     # -- reading -------------------------------------------------------------------
 
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Receive up to `bufsize` bytes; ``b""`` means the peer has shut down."""
         reader = self._drained
         if reader is not None and bufsize and not flags:
@@ -135,6 +137,7 @@ class GreenSocket(SocketBase):
             data = _raw_recv(self, bufsize, flags)
         except BlockingIOError:
             if not self._may_wait(flags):
+                self._still_drained(reader, flags)
                 raise
             data = None
         if data is None:
@@ -157,6 +160,7 @@ class GreenSocket(SocketBase):
             count = _raw_recv_into(self, buffer, nbytes, flags)
         except BlockingIOError:
             if not self._may_wait(flags):
+                self._still_drained(reader, flags)
                 raise
             count = -1
         if count < 0:
@@ -192,7 +196,7 @@ class GreenSocket(SocketBase):
             received += count
         return received
 
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
         """Receive data and the sender's address."""
         result: tuple[bytes, Any]
         result = self._do(READ, flags, _raw_recvfrom, bufsize, flags)
@@ -239,7 +243,7 @@ class GreenSocket(SocketBase):
 
     # -- writing -------------------------------------------------------------------
 
-    def send(self, data: Buffer, flags: int = 0, /) -> int:
+    def send(self, data: Buffer, flags: int = 0) -> int:
         """Send some of the data; the result is how many bytes went."""
         try:
             return _raw_send(self, data, flags)
@@ -249,7 +253,7 @@ class GreenSocket(SocketBase):
         sent: int = self._once_ready(WRITE, _raw_send, data, flags)
         return sent
 
-    def sendall(self, data: Buffer, flags: int = 0, /) -> None:
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Send all of the data; the time limit is for the whole."""
         try:
             sent = _raw_send(self, data, flags)
@@ -355,13 +359,13 @@ class GreenSocket(SocketBase):
         sock._forget_namesakes()
         return sock, address
 
-    def connect(self, address: Any, /) -> None:
+    def connect(self, address: Any) -> None:
         """Connect, resolving the name without blocking."""
         error = self._connect(address)
         if error:
             raise OSError(error, os.strerror(error))
 
-    def connect_ex(self, address: Any, /) -> int:
+    def connect_ex(self, address: Any) -> int:
         """Connect; the result is an error number, 0 for success."""
         try:
             return self._connect(address)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NoReturn, cast
 
-from .._kernel.descriptors import READ, WRITE
+from .._reactor.descriptors import READ, WRITE
 from .._std.originals import (
     SSLContext,
     SSLSocket,
@@ -127,7 +127,7 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """Read up to `len` bytes, or into a buffer."""
         return self._tls(SSLSocket.read, len, buffer)
 
-    def recv(self, buflen: int = 1024, flags: int = 0, /) -> bytes:
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive up to `buflen` bytes."""
         if self._sslobj is None:
             return GreenSocket.recv(self, buflen, flags)
@@ -139,7 +139,7 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
             return GreenSocket.recv_into(self, buffer, nbytes or 0, flags)
         return SSLSocket.recv_into(self, buffer, nbytes, flags)
 
-    def recvfrom(self, buflen: int = 1024, flags: int = 0, /) -> tuple[bytes, Any]:
+    def recvfrom(self, buflen: int = 1024, flags: int = 0) -> tuple[bytes, Any]:
         """Receive a datagram, before there is TLS."""
         if self._sslobj is not None:
             return SSLSocket.recvfrom(self, buflen, flags)
@@ -167,21 +167,23 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """Write some of the data; the result is how many bytes went."""
         return cast("int", self._tls(SSLSocket.write, data))
 
-    def send(self, data: Any, flags: int = 0, /) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         """Send some of the data; the result is how many bytes went."""
         if self._sslobj is None:
             return GreenSocket.send(self, data, flags)
         return cast("int", self._tls(SSLSocket.send, data, flags))
 
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
+    def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of the data."""
         if self._sslobj is None:
             GreenSocket.sendall(self, data, flags)
         else:
             SSLSocket.sendall(self, data, flags)  # which sends
 
-    def sendto(self, data: Any, *args: Any) -> int:
+    def sendto(self, data: Any, *args: Any, addr: Any = None) -> int:
         """Send a datagram, before there is TLS."""
+        if addr is not None:
+            args = (*args, addr)
         if self._sslobj is not None:
             return SSLSocket.sendto(self, data, *args)
         return GreenSocket.sendto(self, data, *args)
@@ -196,6 +198,10 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
             return GreenSocket.sendfile(self, file, offset, count)
         sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
         return sent
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set the limit for each operation; see `GreenSocket.settimeout`."""
+        GreenSocket.settimeout(self, timeout)
 
     # -- connecting --------------------------------------------------------------------
 
@@ -222,13 +228,13 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
             context=self._context,
         )
 
-    def connect(self, address: Any, /) -> None:
+    def connect(self, addr: Any) -> None:
         """Connect, then shake hands."""
-        self._connect_tls(GreenSocket.connect, address)
+        self._connect_tls(GreenSocket.connect, addr)
 
-    def connect_ex(self, address: Any, /) -> int:
+    def connect_ex(self, addr: Any) -> int:
         """Connect, then shake hands; the result is an error number of connecting."""
-        return self._connect_tls(GreenSocket.connect_ex, address)
+        return self._connect_tls(GreenSocket.connect_ex, addr)
 
     def _connect_tls(
         self, connect: Callable[[GreenSocket, Any], int | None], address: Any
@@ -267,7 +273,7 @@ class _TakesStandardOnes(type):
 class GreenSSLContext(SSLContext, metaclass=_TakesStandardOnes):
     """A TLS context whose sockets are green."""
 
-    sslsocket_class = GreenSSLSocket
+    sslsocket_class: type[SSLSocket] = GreenSSLSocket
 
     def wrap_socket(
         self,

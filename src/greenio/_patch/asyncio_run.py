@@ -1,9 +1,9 @@
-"""`asyncio.run` and its relatives in green code: they get a `NestedLoop`.
+"""`asyncio.run` and its relatives in green code: no loop is in their way.
 
 Functions are replaced where asyncio looks them up, so that ``from asyncio import run``
 before the patch makes no difference. A coroutine, a real thread and the main program
-before any hub runs get what they always got. Loops that are made in other ways, of a
-class or by a `loop_factory`, run in green code as `_nested_loops` has it.
+before any hub runs get what they always got. How loops run in green code is in
+`nested_loops`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import signal
 import sys
 from asyncio import events, runners, tasks
 from collections.abc import Callable
-from contextvars import Context
 from types import ModuleType
 from typing import Any
 
 from greenlet import getcurrent
 
-from .._bridge.nested_loop import NestedLoop, current_nested_loop, in_green_code
-from .._kernel.current import nested_loop
+from .._bridge.await_ import InlineThread
+from .._bridge.loop_visibility import show_or_hide
+from .._bridge.portal import in_green_code
+from .._greenthread.local import local
+from .._greenthread.thread import GreenThread
+from .._kernel.hidden_loop import show_to_parent
+from .._loop.interrupts import as_pythons, instead_of_pythons
 from .._std.originals import current_task
 from .import_hooks import when_imported
 
@@ -29,56 +33,113 @@ _get_running_loop = events._get_running_loop
 _get_event_loop = events.get_event_loop
 _set_event_loop = events.set_event_loop
 _new_event_loop = events.new_event_loop
-_all_tasks = tasks.all_tasks
-_getsignal = signal.getsignal
-
-# Where a green thread keeps the loop that it set.
-_LOOP = "_event_loop"
+_get_event_loop_policy: Callable[[], Any] = getattr(
+    events, "_get_event_loop_policy", events.get_event_loop_policy
+)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new event loop; in green code, one that needs no running."""
-    return NestedLoop() if in_green_code() else _new_event_loop()
+    """Return a new event loop; in green code, one that can wait in a green way."""
+    if in_green_code() and _makes_uvloops():
+        return asyncio.SelectorEventLoop()
+    return _new_event_loop()
+
+
+def _makes_uvloops() -> bool:
+    policy = type(_get_event_loop_policy())
+    return policy.__module__.partition(".")[0] == "uvloop"
+
+
+class _Slot(local):
+    """Where a policy has the event loop of an OS thread: each green thread has its own."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    _set_called = False
+    # And, as `before`, what was set before a runner, or several inside of each other.
+
+
+def _slot() -> _Slot | None:
+    """Return the slot of the current policy; None if it is the program's own."""
+    policy = _get_event_loop_policy()
+    slot = vars(policy).get("_local")
+    if slot is None or isinstance(slot, _Slot):
+        return slot
+    green = policy._local = _Slot()
+    green._loop = slot._loop
+    green._set_called = getattr(slot, "_set_called", green._loop is not None)
+    return green
 
 
 def set_event_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Set the event loop of the caller: a green thread has one of its own."""
-    if not in_green_code():
-        _set_event_loop(loop)
-    elif loop is not None:
-        setattr(getcurrent(), _LOOP, loop)
-    else:
-        vars(getcurrent()).pop(_LOOP, None)
+    """Set the event loop of the caller: a green thread has one of its own.
+
+    Who does that does not see the loop that runs below any more. So what takes either
+    the running loop or the one that was set takes the one that was set.
+    """
+    slot = _slot()
+    _set_event_loop(loop)
+    if slot is not None:
+        slot._set_called = True
+    current: Any = getcurrent()
+    if (
+        hasattr(current, "_hub")
+        and not current._hub.hides
+        and not isinstance(current, InlineThread)
+    ):
+        if isinstance(current, GreenThread):
+            current.link(_show_to_parent)
+        show_or_hide(current, current._hub, hides=True)
+
+
+def _show_to_parent(thread: Any) -> None:
+    show_to_parent(thread._hub.loop)
 
 
 def get_event_loop() -> asyncio.AbstractEventLoop:
     """Return the loop that green code set, or the running one."""
-    if in_green_code():
-        loop = getattr(getcurrent(), _LOOP, None)
-        if loop is None and _get_running_loop() is None:
+    slot = _slot()
+    if slot is not None and in_green_code():
+        if slot._loop is None and not slot._set_called and _get_running_loop() is None:
             # A green thread that is to see no running loop.
-            loop = NestedLoop()
-            setattr(getcurrent(), _LOOP, loop)
-        if loop is not None:
-            return loop  # type: ignore[no-any-return]
+            slot._loop = asyncio.SelectorEventLoop()
+        if slot._loop is not None:
+            return slot._loop
     return _get_event_loop()
 
 
-def all_tasks(
-    loop: asyncio.AbstractEventLoop | None = None,
-) -> set[asyncio.Task[Any]]:
-    """Return the tasks that are not done; under a nested loop, those of that one."""
-    if isinstance(loop, NestedLoop):
-        return loop.tasks()
-    nested = current_nested_loop()
-    if nested is not None and nested._outer is (loop or _get_running_loop()):
-        return nested.tasks()
-    return _all_tasks(loop)
+def _set_loop_of_runner(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Set a runner's loop, for a while: in green code it leaves all as it was."""
+    slot = _slot()
+    if slot is None or not in_green_code():
+        _set_event_loop(loop)
+        return
+    # Not by way of the policy, nor by one attribute after the other: that would cost a
+    # tenth of a short run.
+    values = vars(slot)
+    stack: list[Any] = values.setdefault("before", [])
+    if loop is not None:
+        stack.append((values.get("_loop"), values.get("_set_called", False)))
+        values.update(_loop=loop, _set_called=True)
+    elif stack:
+        values["_loop"], values["_set_called"] = stack.pop()
 
 
 def _visible_loop() -> asyncio.AbstractEventLoop | None:
     """What stands in the way of running another loop."""
     return None if in_green_code() else _get_running_loop()
+
+
+# Whether a runner gathers what is left of its tasks.
+_runner_gathers = False
+
+
+def _gather_of_runner(*futures: Any, **options: Any) -> Any:
+    global _runner_gathers  # noqa: PLW0603 - for the length of one call
+    _runner_gathers = True
+    try:
+        return asyncio.gather(*futures, **options)
+    finally:
+        _runner_gathers = False
 
 
 def _loop_to_gather_on() -> asyncio.AbstractEventLoop | None:
@@ -88,14 +149,26 @@ def _loop_to_gather_on() -> asyncio.AbstractEventLoop | None:
     they are of they know themselves, and up to 3.13 were asked.
     """
     loop = _get_running_loop()
-    if loop is not None and in_green_code() and current_task(loop) is None:
+    if loop is None or not in_green_code():
+        return loop
+    # In a portal, a coroutine may gather as well as what it calls.
+    if _runner_gathers or current_task(loop) is None:
         return None
     return loop
 
 
 def _handler(number: int) -> Any:
-    """What handles a signal; no runner in green code is to take its place."""
-    return None if in_green_code() else _getsignal(number)
+    """What handles a signal: a runner takes its place, but in the main program only."""
+    if in_green_code() and getcurrent().parent is not None:
+        return None
+    return as_pythons(signal.getsignal(number))
+
+
+def _set_handler(number: int, handler: Any) -> Any:
+    """Set what handles a signal; after a runner, the hub's is in Python's place again."""
+    if handler is signal.default_int_handler:
+        handler = instead_of_pythons()
+    return signal.signal(number, handler)
 
 
 class _View(ModuleType):
@@ -117,7 +190,6 @@ REPLACED: dict[str, Callable[..., Any]] = {
     "new_event_loop": new_event_loop,
     "set_event_loop": set_event_loop,
     "get_event_loop": get_event_loop,
-    "all_tasks": all_tasks,
 }
 
 
@@ -135,8 +207,13 @@ def let_runners_run_green() -> None:
 def _let_run_green(module: ModuleType) -> None:
     namespace = vars(module)
     if not isinstance(namespace["events"], _View):
-        namespace["events"] = _View(events, _get_running_loop=_visible_loop)
-        namespace["signal"] = _View(signal, getsignal=_handler)
+        namespace["events"] = _View(
+            events,
+            _get_running_loop=_visible_loop,
+            set_event_loop=_set_loop_of_runner,
+        )
+        namespace["signal"] = _View(signal, getsignal=_handler, signal=_set_handler)
+        namespace["tasks"] = _View(tasks, gather=_gather_of_runner)
 
 
 def make_runs_green(replaced: Any) -> None:
@@ -146,16 +223,17 @@ def make_runs_green(replaced: Any) -> None:
         replaced: Where replacements are remembered, for modules that imported the
             functions before.
     """
-    if tasks.all_tasks is all_tasks:
+    if events.new_event_loop is new_event_loop:
         return
-    for module in (asyncio, events, tasks):
+    for module in (asyncio, events):
         present = {
             name: value for name, value in REPLACED.items() if name in vars(module)
         }
         replaced.update(vars(module), present)
     let_runners_run_green()
-    for name in ("asgiref.sync", "asgiref.local"):
-        when_imported(name, _patch_asgiref)
+    _slot()
+    for name in _ASKING:
+        when_imported(name, _tell_who_asks)
     when_imported("uvloop", lambda uvloop: _patch_uvloop(uvloop, replaced))
 
 
@@ -166,44 +244,24 @@ def _patch_uvloop(module: ModuleType, replaced: Any) -> None:
     def run(main: Any, *, debug: bool | None = None, **options: Any) -> Any:
         if options or not in_green_code():
             return run_on_uvloop(main, debug=debug, **options)
-        # Like asyncio.run, on the loop that runs already, whichever it is.
+        # uvloop cannot wait in a green way.
         return asyncio.run(main, debug=debug)
 
     replaced.update(vars(module), {"run": run})
 
 
-def _get_asgiref_loop() -> asyncio.AbstractEventLoop:
-    """What asgiref takes for the running loop.
-
-    It refuses to wait where one runs, so green code has none. It remembers for each
-    loop who waits for it, so coroutines below `async_to_sync` each have their own.
-    """
-    loop = None if in_green_code() else (current_nested_loop() or _get_running_loop())
+def _loop_of_coroutines() -> asyncio.AbstractEventLoop:
+    """What libraries take for the running loop that refuse to wait where one runs."""
+    loop = None if in_green_code() else _get_running_loop()
     if loop is None:
         raise RuntimeError("no running event loop")
     return loop
 
 
-def _patch_asgiref(module: ModuleType) -> None:
+# The modules of asgiref and zeroconf that ask.
+_ASKING = ("asgiref.sync", "asgiref.local", "zeroconf._utils.asyncio")
+
+
+def _tell_who_asks(module: ModuleType) -> None:
     if "asyncio" in vars(module):
-        vars(module)["asyncio"] = _View(asyncio, get_running_loop=_get_asgiref_loop)
-    restore = vars(module).get("_restore_context")
-    if restore is not None:
-        vars(module)["_restore_context"] = _keeping_nested_loop(restore)
-
-
-def _keeping_nested_loop(
-    restore: Callable[[Context], None],
-) -> Callable[[Context], None]:
-    """Wrap what copies one context into another: the loop is not to come along.
-
-    By the loop a coroutine knows which thread it belongs to.
-    """
-
-    @functools.wraps(restore)
-    def _restore_context(context: Context) -> None:
-        own = context.copy()
-        own.run(nested_loop.set, nested_loop.get())
-        restore(own)
-
-    return _restore_context
+        vars(module)["asyncio"] = _View(asyncio, get_running_loop=_loop_of_coroutines)

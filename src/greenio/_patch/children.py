@@ -8,12 +8,12 @@ import os
 from .._greenthread.descriptor_waits import wait_descriptor
 from .._greenthread.holding_up import may_hold_up, note_held_up
 from .._greenthread.sleeping import sleep
-from .._kernel.descriptors import READ
+from .._reactor.descriptors import READ
 from .._std.errors import BlockingInLoopError
 from .._std.originals import os_close, os_pidfd_open, os_wait, os_waitpid, time_sleep
 
 
-def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+def waitpid(pid: int, options: int) -> tuple[int, int]:
     """Wait for a child process; see `os.waitpid`."""
     if options & os.WNOHANG:
         return os_waitpid(pid, options)

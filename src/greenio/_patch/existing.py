@@ -37,8 +37,9 @@ from typing import Any
 from .._std.originals import RLock, SimpleQueue, allocate_lock, thread_local
 
 # Modules that go on with what they have, and their submodules: event loops and their
-# threads, the import system, debuggers, test runners that measure real time; and those
-# that `monkey_patch` sees to by itself.
+# threads, the import system, debuggers, test runners that measure real time; those that look
+# on while Python code runs, since a lock that is made of such code would call them again while
+# they hold it; and those that `monkey_patch` sees to by itself.
 _LEFT_ALONE = frozenset(
     {
         "__original_module_",
@@ -49,6 +50,7 @@ _LEFT_ALONE = frozenset(
         "_pytest",
         "asyncio",
         "concurrent",
+        "coverage",
         "curio",
         "debugpy",
         "eventlet",

@@ -18,16 +18,17 @@ import sys
 from typing import Any
 
 from .._kernel.current import acting_greenlet
+from .._kernel.waiters import mutex, notice_fork
 from .._std.errors import BlockingInLoopError
 from .._std.interpreter_exit import is_exiting
-from .._std.originals import RLock, get_ident
+from .._std.originals import get_ident
 from .locks import ThreadLock
 
 _bootstrap: Any = sys.modules["_frozen_importlib"]
 _Deadlock: type[Exception] = _bootstrap._DeadlockError
 
-# Held for a few steps, none of which waits. Finalizers that import may come in between.
-_mutex = RLock()
+# All of this is guarded by the mutex of the primitives: see there for what a finalizer may
+# do in between, which may import, or wait.
 
 # For what each importer waits.
 _waiting: dict[object, ModuleLock] = {}
@@ -69,18 +70,16 @@ class ModuleLock:
             _DeadlockError: The owner waits for the caller, who gets the module as far
                 as it is.
         """
-        me = _importer()
-        while True:
-            with _mutex:
-                if self.owner is None or self.owner == me:
-                    self.owner = me
-                    self.count += 1
-                    self._place = get_ident()
-                    return True
+        me, here = _importer(), get_ident()
+        while not self._take(me, here):
+            gate = ThreadLock()
+            gate.acquire()
+            with mutex:
                 if self._is_circle(me):
                     raise _Deadlock(f"deadlock detected by {self!r}")
-                gate = ThreadLock()
-                gate.acquire()
+                if self.owner is None:
+                    # Given back in between.
+                    continue
                 gate._place = self._place
                 self._gates.append(gate)
             before = _waiting.get(me)
@@ -91,13 +90,25 @@ class ModuleLock:
                 message = f"a coroutine cannot wait for {self!r}"
                 raise _Deadlock(message) from None
             finally:
-                with _mutex:
+                with mutex:
                     if before is None:
                         _waiting.pop(me, None)
                     else:
                         _waiting[me] = before
                     if gate in self._gates:
                         self._gates.remove(gate)
+        return True
+
+    def _take(self, me: object, here: int) -> bool:
+        with mutex:
+            owner = self.owner
+            mine = owner is not None and owner == me
+            if mine or self.owner is None:
+                self.owner = me
+                self.count += 1
+                self._place = here
+                return True
+            return False
 
     def _is_circle(self, me: object) -> bool:
         seen = set()
@@ -115,7 +126,7 @@ class ModuleLock:
         Raises:
             RuntimeError: It is not the caller's.
         """
-        with _mutex:
+        with mutex:
             if self.owner is None or self.owner != _importer():
                 raise RuntimeError("cannot release un-acquired lock")
             self.count -= 1
@@ -133,8 +144,7 @@ def make_import_locks_green() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _mutex  # noqa: PLW0603 - another thread may have had it
-    _mutex = RLock()
+    notice_fork()
     _waiting.clear()
     # Of all importers only the one that forked goes on.
     me = _importer()

@@ -29,6 +29,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
@@ -253,9 +254,15 @@ def _find_spec(name: str, path: Iterable[str] | None) -> importlib.machinery.Mod
 def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType | None:
     """The module's code; None if it is not made of Python code."""
     get_code = getattr(spec.loader, "get_code", None)
-    if get_code is None:
+    code: CodeType | None
+    if get_code is not None:
+        code = get_code(spec.name)
+        return code
+    # Some loaders only execute, such as pytest's for the tests that it rewrites.
+    file = spec.origin
+    if not spec.has_location or file is None or not file.endswith(".py"):
         return None
-    code: CodeType | None = get_code(spec.name)
+    code = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
     return code
 
 

@@ -1,13 +1,18 @@
-"""Libraries that ask whether an event loop runs, told what a green thread is.
+"""Libraries that would go wrong by what they know of event loops or of eventlet.
 
-Where one runs they refuse to wait, since they would block it. Under green code one always
-runs, and waiting there blocks nobody. What they mean is whether the caller is a
-coroutine.
+Where a loop runs, Django and anyio refuse to wait, since they would block it. Under green
+code one always runs, and waiting there blocks nobody. What they mean is whether the
+caller is a coroutine.
+
+oslo.log replaces the locks of logging, since eventlet's do not work between OS threads.
+These do, and what it would use on a hub on asyncio makes a Task for each record, cannot
+be used by coroutines and is no context manager, as logging's own lock is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +24,10 @@ from .import_hooks import when_imported
 
 
 def tell_libraries() -> None:
-    """Have Django and anyio take green code for what it is."""
+    """Have Django and anyio take green code for what it is, and oslo.log its locks."""
     when_imported("django.utils.asyncio", _tell_django)
     when_imported("anyio._core._eventloop", _tell_anyio)
+    when_imported("oslo_log.pipe_mutex", _tell_oslo_log)
 
 
 def _tell_django(module: Any) -> None:
@@ -51,3 +57,8 @@ def _tell_anyio(module: Any) -> None:
         return None if hasattr(getcurrent(), "_hub") else current_async_library()
 
     module.current_async_library = of_coroutine
+
+
+def _tell_oslo_log(module: Any) -> None:
+    """Have `oslo_log.log.setup` leave `logging.Handler.createLock` what it is."""
+    module.pipe_createLock = logging.Handler.createLock

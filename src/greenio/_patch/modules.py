@@ -12,9 +12,10 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .._std.public_names import claim
 from .._std.with_globals import with_globals
 from .imports import ImportContext, code_of
-from .plans import GREEN, PLANS
+from .plans import ALSO_TO_PUT_BACK, GREEN, PLANS
 
 # Names that say which module a module is.
 _OWN = frozenset(
@@ -41,13 +42,20 @@ def standard(name: str) -> ModuleType:
 
 
 def _note_plan(namespace: dict[str, Any], name: str) -> None:
-    namespace["__patched__"] = [
+    named = [
         patched
         for plans in PLANS.values()
         for plan in plans
         if plan.module == name
         for patched in plan.names
-        if patched in namespace
+    ]
+    named += ALSO_TO_PUT_BACK.get(name, ())
+    # What others put back has to be there.
+    plain = vars(standard(name))
+    namespace["__patched__"] = [
+        patched
+        for patched in dict.fromkeys(named)
+        if patched in namespace and patched in plain
     ]
 
 
@@ -62,6 +70,7 @@ def complete(namespace: dict[str, Any], name: str, *, without: str = "") -> None
         name: The standard module.
         without: Names to leave out, separated by spaces.
     """
+    claim(namespace)
     source = vars(standard(name))
     left_out = _OWN.union(without.split())
     copies: dict[int, FunctionType] = {}
@@ -82,6 +91,28 @@ def complete(namespace: dict[str, Any], name: str, *, without: str = "") -> None
 _shared_with_live: set[str] = set()
 
 
+# Green modules that have all the names of another one, by that.
+_named_also: dict[str, set[str]] = {}
+
+
+def name_also(namespace: dict[str, Any], home: str) -> None:
+    """Give a green module all the names of another one, whose old name it is.
+
+    Args:
+        namespace: The green module's globals.
+        home: The name of the other one.
+    """
+    _named_also.setdefault(home, set()).add(namespace["__name__"])
+    names = vars(sys.modules[home])
+    namespace.update(item for item in names.items() if item[0] not in _OWN)
+
+
+def _follow(home: ModuleType) -> None:
+    """Give those with another name of a module the names that it has now."""
+    for name in _named_also.get(home.__name__, ()):
+        name_also(vars(sys.modules[name]), home.__name__)
+
+
 def share_with_live(name: str) -> None:
     """Let a green module and the standard one be the same from now on.
 
@@ -96,6 +127,7 @@ def share_with_live(name: str) -> None:
     green = sys.modules.get(f"greenio.green.{GREEN[name]}")
     if green is not None:
         _take_live_names(vars(green), name)
+        _follow(green)
 
 
 def share_no_more(name: str) -> None:
@@ -104,6 +136,7 @@ def share_no_more(name: str) -> None:
     green = sys.modules.get(f"greenio.green.{GREEN[name]}")
     if green is not None:
         importlib.reload(green)
+        _follow(green)
 
 
 def _take_live_names(namespace: dict[str, Any], name: str) -> None:
@@ -173,7 +206,14 @@ def package_of(namespace: dict[str, Any], name: str) -> None:
 
     Its own submodules are the green ones; any other is the standard package's.
     """
-    complete(namespace, name)
+    # The package has those of its submodules that somebody has imported as attributes.
+    prefix = f"{name}."
+    submodules = [
+        attribute
+        for attribute, value in vars(standard(name)).items()
+        if isinstance(value, ModuleType) and value.__name__.startswith(prefix)
+    ]
+    complete(namespace, name, without=" ".join(submodules))
 
     def __getattr__(attribute: str) -> Any:  # noqa: N807 - a module's own hook
         standard_name = f"{name}.{attribute}"

@@ -8,14 +8,16 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict
 
 from greenlet import GreenletExit
 
+from .._debug.by_option import obey_environment as _watch_if_asked
 from .._greenthread.holding_up import note_patched
 from .._net.ssl import make_contexts_follow
 from .._std import originals as _originals
 from .._std.originals import RLock
+from .._std.type_variables import Unpack
 from .asyncio_run import make_runs_green
 from .executors import let_coroutines_end_executors
 from .existing import Replaced, renew
@@ -27,6 +29,7 @@ from .modules import share_with_live
 from .original_modules import isolate_asyncio, make_views
 from .plans import KEYWORDS, ON_REQUEST, OPTIONAL, PLANS, Plan
 from .psycopg import make_psycopg_green
+from .signal_handlers import wrap_all
 from .transports import make_duplicates_green
 
 _lock = RLock()
@@ -37,13 +40,33 @@ replaced = Replaced()
 # What puts back those that the program leaves out, while all is patched on its behalf; see
 # `provisional`.
 put_back: Callable[[list[str]], None] | None = None
+# Called before anything is patched; set by `_doctor`.
+before_first: Callable[[], None] | None = None
 
 
-def monkey_patch(**on: bool | None) -> None:
+class Keywords(TypedDict, total=False):
+    """What `monkey_patch` takes; see there."""
+
+    all: bool | None
+    os: bool | None
+    select: bool | None
+    socket: bool | None
+    subprocess: bool | None
+    thread: bool | None
+    time: bool | None
+    psycopg: bool | None
+    builtins: bool | None
+    MySQLdb: bool | None
+
+
+def monkey_patch(**on: Unpack[Keywords]) -> None:
     """Make the standard library green for everybody.
 
     Without arguments, all of it. With keywords that are true, only those parts; with
     keywords that are false, all but those. Patching twice changes nothing.
+
+    If the environment variable GREENIO_MONITOR names a number of seconds, the main thread gets
+    a `greenio.debug.monitor`, too.
 
     asyncio, uvloop and their executors keep the original modules.
 
@@ -57,8 +80,12 @@ def monkey_patch(**on: bool | None) -> None:
     Raises:
         TypeError: There is no such keyword.
     """
+    _patch(_wanted(dict(on)))
+    _watch_if_asked()
+
+
+def _patch(wanted: list[str]) -> None:
     global put_back  # noqa: PLW0603 - the first call decides
-    wanted = _wanted(on)
     with _lock:
         if put_back is not None:
             put_back([keyword for keyword in KEYWORDS if keyword not in wanted])
@@ -66,6 +93,8 @@ def monkey_patch(**on: bool | None) -> None:
         new = [keyword for keyword in wanted if keyword not in already_patched]
         if not new:
             return
+        if before_first is not None and not already_patched:
+            before_first()
         make_views()
         isolate_asyncio()
         make_runs_green(replaced)
@@ -106,8 +135,7 @@ def _apply(plans: dict[str, tuple[Plan, ...]]) -> None:
         replaced.update(vars(standard), names)
 
 
-def _wanted(on: dict[str, bool | None]) -> list[str]:
-    on = dict(on)
+def _wanted(on: dict[str, Any]) -> list[str]:
     default = on.pop("all", None)
     unknown = [name for name in on if name not in KEYWORDS]
     if unknown:
@@ -144,6 +172,7 @@ def _patch_threads() -> None:
         replaced.update(time, {"pthread_getcpuclockid": pthread_getcpuclockid})
     replaced.note(partial(namespace.__setitem__, "_shutdown", namespace["_shutdown"]))
     namespace["_shutdown"] = make_shutdown(namespace)
+    replaced.note(wrap_all())
     _patch_multiprocessing()
     let_coroutines_end_executors()
     # Its connections are kept in a `threading.local`.
@@ -185,6 +214,7 @@ def _patch_subprocess() -> None:
     namespace = vars(importlib.import_module("subprocess"))
     popen = namespace["Popen"]
     replaced.note(partial(setattr, popen, "_wait", popen._wait))
+    replaced.note(partial(setattr, popen, "wait", popen.wait))
     replaced.note(partial(setattr, popen, "_execute_child", popen._execute_child))
     replaced.note(partial(namespace.update, dict(namespace)))
     patch_subprocess_imports()

@@ -1,18 +1,23 @@
 """Event loops that green code runs by itself, while the hub's own loop goes on.
 
-A program that starts a thread and then calls ``loop.run_until_complete(main())`` expects
-the thread to run meanwhile. It is a green one, and lives on this thread's own hub, whose
-loop is another. So a loop that is run by green code (above all by the main program) waits
-in a green way: while it has nothing to do, its caller is parked, and the hub's loop runs.
+A loop that green code runs, by `asyncio.run`, a `Runner` or `run_until_complete`, is a real
+one, of whatever class the program asked for, and is the running loop for all that runs on
+it. It runs *inside* of the green thread that runs it, which is its loop greenlet:
 
-For asyncio's loops their selector is replaced meanwhile by one whose `select` parks.
+* Where it has nothing to do, its runner is parked, and the hub's loop goes on. Its selector
+  has a descriptor of its own (epoll, kqueue), which is all that the hub has to watch.
+* While its callbacks run, its runner is no green code: it is a loop's greenlet, and
+  nothing can wait there. Green threads that these start live on a hub attached to it.
+* Which loop is the running one, which hooks asynchronous generators have, whether the
+  loop is hidden: these are variables of the OS thread. They change in `_Run.resume`
+  and `_Run.pause`, and nowhere else.
+* A busy loop lets the others run every half a millisecond.
+
 uvloop waits in C; there, a timer lets the others run every few milliseconds.
 
-`asyncio.run` and `asyncio.new_event_loop` make no such loop in green code: see
-`_asyncio_run`. A loop gets here if it was made before the hub ran, or from its class.
-
-While the inner loop's callbacks run, their greenlet is not green code: it is that loop's
-greenlet, and where nothing can wait.
+In plain Python, who gives a loop something to do from outside does so from another OS
+thread, by `call_soon_threadsafe`. Green code is in the loop's own thread, and may forget
+that: while the runner is parked, the calls that would not wake it do.
 """
 
 from __future__ import annotations
@@ -20,36 +25,46 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import _get_running_loop, _set_running_loop
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Callable
 from functools import wraps
 from selectors import EVENT_READ, EVENT_WRITE  # noqa: TID251 - two numbers
 from typing import Any
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
-from .._bridge.nested_loop import in_green_code
+from .._bridge.await_ import await_, run_green
+from .._bridge.portal import Portal, in_green_code
 from .._greenthread.sleeping import sleep
-from .._kernel.current import own_hub
+from .._kernel import hidden_loop
+from .._kernel.current import acting, attached_hubs, nested_runs, own_hub
 from .._kernel.hub import Hub
-from .._std.originals import POLLIN, POLLOUT
+from .._reactor.descriptors import READ, Listener
+from .._std.originals import POLLIN, POLLOUT, monotonic
 from .asyncio_run import let_runners_run_green
+from .hubs_loop import ending_hubs, hub_that_runs, run_below
 from .import_hooks import when_imported
+from .loop_that_is_set import follow_set_loops
 from .outliving import loop_closes
 from .select import Deadline, Nest
 
 # Where those are from that wait for what is in their map.
 _SELECTORS = ("selectors", "greenio.green.selectors")
-# How long uvloop may go on before the others run, in seconds.
+# How long a loop that has something to do may go on before the others run, in seconds;
+# and how long uvloop may in any case.
+_TURN = 0.0005
 _PAUSE = 0.002
+
+# Where a greenlet has its run, while that is not paused.
+_RUN = "_nested_run"
 
 
 def run_loops_green(loop_class: Any) -> None:
     """Have the loops of a class wait in a green way when green code runs them."""
     if getattr(loop_class.run_forever, "_is_green", False):
         return
-    for name in ("run_forever", "run_until_complete"):
-        setattr(loop_class, name, _green(getattr(loop_class, name)))
+    loop_class.run_forever = _green(loop_class.run_forever)
+    loop_class.run_until_complete = _green(loop_class.run_until_complete)
     loop_class.close = _closing(loop_class.close)
 
 
@@ -70,11 +85,16 @@ def let_green_code_run_loops() -> None:
     """
     let_runners_run_green()
     run_loops_green(asyncio.BaseEventLoop)
+    # It refuses a loop that runs before it calls BaseEventLoop's.
+    selector_loop: Any = BaseSelectorEventLoop
+    selector_loop.close = ending_hubs(selector_loop.close)
+    follow_set_loops()
     when_imported("uvloop", _let_uvloop_run_green)
 
 
 def _let_uvloop_run_green(module: Any) -> None:
     run_loops_green(module.Loop)
+    module.Loop.close = ending_hubs(module.Loop.close)
     if sys.version_info < (3, 11):  # pragma: no cover - 3.10
         return
     run_on_uvloop = module.run
@@ -96,149 +116,278 @@ def _let_uvloop_run_green(module: Any) -> None:
 def _green(run: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(run)
     def green(self: Any, *args: Any) -> Any:
-        with _nested(self) as state:
-            if state is None or state.loop is not None:
-                # Nothing else is here, or run_until_complete() has called run_forever().
-                return run(self, *args)
-            state.loop = self
-            try:
-                with _waiting_green(self, state):
-                    return run(self, *args)
-            finally:
-                state.loop = None
+        current = getcurrent()
+        if hasattr(current, _RUN) or self.is_closed() or self.is_running():
+            below = hub_that_runs(self)
+            if below is not None:
+                return run_below(below, *args)
+            # run_until_complete() has called run_forever(), or it is an error.
+            return run(self, *args)
+        if type(current) is Portal and current.parking_hub.loop is not self:
+            return await_(run_green(_run_for, current, green, self, *args))
+        hub = _hub_to_serve(self, current)
+        if hub is None:
+            return run(self, *args)
+        nested = _Run(self, hub, current)
+        nested.begin()
+        try:
+            return run(self, *args)
+        except BaseException as exc:
+            if exc is nested.interruption:
+                nested.cancel(run, *args)
+            raise
+        finally:
+            nested.end()
 
     green._is_green = True  # type: ignore[attr-defined]
     return green
 
 
-@contextmanager
-def _nested(loop: asyncio.AbstractEventLoop | None) -> Iterator[_Nested | None]:
-    """Let a loop run where green code is; yield None where there is none."""
-    state = getattr(getcurrent(), "_nested_loop", None)
-    if state is not None:
-        yield state
-        return
-    hub = _hub_to_serve(loop)
-    if hub is None:
-        yield None
-        return
-    # Its loop runs before the inner one, and after it: signals, for example, are taken
-    # over and given back in that order.
-    sleep(0)
-    state = _Nested(hub)
-    state.begin()
-    try:
-        yield state
-    finally:
-        state.end()
-
-
-def _hub_to_serve(loop: asyncio.AbstractEventLoop | None) -> Hub | None:
-    """Return the hub that has to go on while the caller runs a loop."""
+def _run_for(portal: greenlet, run: Callable[..., Any], *args: Any) -> Any:
+    """Run a loop in a green thread instead of a portal, whose hub parks differently."""
     current = getcurrent()
+    acting[current] = portal
+    try:
+        return run(*args)
+    finally:
+        del acting[current]
+
+
+def _hub_to_serve(loop: asyncio.AbstractEventLoop, current: greenlet) -> Hub | None:
+    """Return the hub that has to go on while the caller runs a loop."""
     hub: Hub | None = getattr(current, "_hub", None)
     if hub is None:
         hub = own_hub()
         if hub is None or hub.main is not current or _get_running_loop() is not None:
             return None
+        if not hub.closed and hub.loop is not loop:
+            # Its loop runs before the inner one, and after it: signals, for example, are
+            # taken over and given back in that order.
+            sleep(0)
+            hub = hub.mains_hub
     return None if hub.closed or hub.loop is loop else hub
 
 
-class _Nested:
-    """Which loop is the running one: the inner one, or that of the hub."""
+class _Run:
+    """A loop that a green thread runs: either it is the running loop, or it is paused."""
 
-    def __init__(self, hub: Hub) -> None:
-        # The inner loop, while it runs.
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._hub = hub
-        self._greenlet: Any = getcurrent()
-        self._outer: tuple[Any, Any] = (None, None)
-        self._inner: tuple[Any, Any] = (None, None)
+    __slots__ = (
+        "_inner",
+        "_listener",
+        "_loop",
+        "_marked",
+        "_outer",
+        "_paused_at",
+        "_pausing",
+        "_selector",
+        "_timer",
+        "hub",
+        "interruption",
+        "runner",
+    )
+
+    def __init__(self, loop: Any, hub: Hub, runner: Any) -> None:
+        self.hub = hub
+        self.runner = runner
+        # What has ended a pause.
+        self.interruption: BaseException | None = None
+        self._loop = loop
         self._marked = False
+        self._inner: tuple[Any, ...] = ()
+        self._outer: tuple[Any, ...] = ()
+        self._selector: Any = None
+        self._listener: Listener | None = None
+        self._timer: asyncio.Handle | None = None
+        self._pausing = 0.0
+        self._paused_at = monotonic()
 
     def begin(self) -> None:
-        """The inner loop is about to run: the caller is no green code any more."""
-        self._outer = (_get_running_loop(), sys.get_asyncgen_hooks())
-        self._marked = hasattr(self._greenlet, "_hub")
-        if self._marked:
-            del self._greenlet._hub
-        self._greenlet._nested_loop = self
-        _set_running_loop(self._inner[0])
-        if self._inner[1] is not None:
-            sys.set_asyncgen_hooks(*self._inner[1])
+        """Make the loop one that pauses where it would wait."""
+        loop = self._loop
+        nested_runs[loop] = self
+        hub = attached_hubs.get(loop)
+        if hub is not None:
+            hub.look_up_call_soon()
+        self.resume()
+        selector = self._selector = getattr(loop, "_selector", None)
+        if selector is None:
+            self._timer = loop.call_soon(self._let_others_run)
+        else:
+            loop._selector = _GreenSelector(selector, self)
 
     def end(self) -> None:
-        """The inner loop pauses, or has ended: the caller is green code again."""
-        self._inner = (_get_running_loop(), sys.get_asyncgen_hooks())
-        loop, hooks = self._outer
+        """The loop has ended its run."""
+        loop = self._loop
+        if loop is None:
+            return
+        if self._selector is not None:
+            loop._selector = self._selector
+        if self._timer is not None:
+            self._timer.cancel()
+        self.pause()
+        nested_runs.pop(loop, None)
+        listener = self._listener
+        if listener is not None:
+            listener.release()
+            listener.table.forget(listener)
+        # Whatever was raised may keep this.
+        self.interruption = None
+
+    def cancel(self, run: Callable[..., Any], *args: Any) -> None:
+        """Its runner is interrupted: have the coroutine end that it was given."""
+        for task in asyncio.all_tasks(self._loop):
+            if args and task.get_coro() is args[0]:
+                self.interruption = None
+                task.cancel()
+                try:
+                    run(self._loop, task)
+                except BaseException:
+                    # Interrupted once more.
+                    if self.interruption is not None:
+                        raise
+
+    def abandon(self) -> None:
+        """In a forked child: the loop is the parent's, and nobody runs it here."""
+        if hasattr(self.runner, _RUN):
+            delattr(self.runner, _RUN)
+        self._loop = None
+
+    # -- who is running --------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Make the loop the running one: its runner is no green code any more."""
+        runner = self.runner
+        self._outer = (
+            _get_running_loop(),
+            sys.get_asyncgen_hooks(),
+            hidden_loop.exchange_hiding(None),
+        )
+        self._marked = hasattr(runner, "_hub")
+        if self._marked:
+            del runner._hub
+        setattr(runner, _RUN, self)
+        if self._inner:
+            loop, hooks, hiding = self._inner
+            _set_running_loop(loop)
+            sys.set_asyncgen_hooks(*hooks)
+            hidden_loop.exchange_hiding(hiding)
+        else:
+            _set_running_loop(None)
+
+    def pause(self) -> None:
+        """Make the outer loop the running one again, and the runner green code."""
+        runner = self.runner
+        loop, hooks, hiding = self._outer
+        self._inner = (
+            _get_running_loop(),
+            sys.get_asyncgen_hooks(),
+            hidden_loop.exchange_hiding(hiding),
+        )
         _set_running_loop(loop)
         sys.set_asyncgen_hooks(*hooks)
         if self._marked:
-            self._greenlet._hub = self._hub
-        del self._greenlet._nested_loop
+            runner._hub = self.hub
+        delattr(runner, _RUN)
 
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Be green code for a while."""
-        self.end()
+    # -- waiting ---------------------------------------------------------------------
+
+    def has_turn(self) -> bool:
+        """Whether the loop may go on before the others run."""
+        return monotonic() - self._paused_at < _TURN
+
+    def wait(self, selector: Any, timeout: float | None) -> None:
+        """Let the others run, until a descriptor of a selector may be ready."""
+        self.pause()
         try:
-            yield
+            if timeout is not None and timeout <= 0:
+                sleep(0)
+            else:
+                self._wait(selector, timeout)
+        except BaseException as exc:
+            self.interruption = exc
+            raise
         finally:
-            self.begin()
+            self.resume()
+            self._paused_at = monotonic()
 
-
-@contextmanager
-def _waiting_green(loop: Any, state: _Nested) -> Iterator[None]:
-    selector = getattr(loop, "_selector", None)
-    if selector is not None:
-        loop._selector = _GreenSelector(selector, state)
+    def _wait(self, selector: Any, timeout: float | None) -> None:
+        loop = self._loop
+        attributes = vars(loop)
+        before = {name: attributes[name] for name in _WAKING if name in attributes}
+        attributes.update(
+            call_soon=loop.call_soon_threadsafe,
+            call_at=self._waking(loop.call_at),
+            stop=self._waking(loop.stop),
+        )
         try:
-            yield
+            if hasattr(selector, "fileno"):
+                self._wait_for_poller(selector.fileno(), timeout)
+            else:
+                _wait_for_all(selector, timeout)
         finally:
-            loop._selector = selector
-        return
+            for name in _WAKING:
+                del attributes[name]
+            attributes.update(before)
 
-    timer: asyncio.Handle
+    def _waking(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._loop._write_to_self()
 
-    def let_others_run() -> None:
-        nonlocal timer
-        with state.pause():
-            sleep(0)
-        timer = loop.call_later(_PAUSE, let_others_run)
+        return calling
 
-    timer = loop.call_soon(let_others_run)
-    try:
-        yield
-    finally:
-        timer.cancel()
+    def _wait_for_poller(self, fd: int, timeout: float | None) -> None:
+        listener = self._listener
+        if listener is None or listener.fd != fd or listener.closed:
+            listener = self._listener = Listener(self.hub.descriptors, fd, READ)
+        try:
+            listener.wait(timeout, self.hub.park)
+        except OSError:
+            # The kernel takes five pollers inside of each other, and no more.
+            sleep(_PAUSE if timeout is None else min(timeout, _PAUSE))
+
+    def _let_others_run(self) -> None:
+        self.wait(None, 0)
+        self._timer = self._loop.call_later(_PAUSE, self._let_others_run)
+
+
+# What does not wake a loop that waits.
+_WAKING = ("call_soon", "call_at", "stop")
+
+
+def _wait_for_all(selector: Any, timeout: float | None) -> None:
+    """Wait for the descriptors of a selector that has none itself."""
+    interest = {
+        fd: (POLLIN if key.events & EVENT_READ else 0)
+        | (POLLOUT if key.events & EVENT_WRITE else 0)
+        for fd, key in selector.get_map().items()
+    }
+    with Nest(interest) as nest:
+        nest.wait(Deadline(timeout), "running an event loop")
 
 
 class _GreenSelector:
-    """A selector of asyncio's whose `select` parks the caller."""
+    """A selector of asyncio's whose `select` pauses its loop."""
 
-    def __init__(self, selector: Any, state: _Nested) -> None:
+    def __init__(self, selector: Any, run: _Run) -> None:
         self._selector = selector
-        self._state = state
+        self._run = run
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._selector, name)
 
     def select(self, timeout: float | None = None) -> Any:
         """Wait for descriptors; see `selectors.BaseSelector.select`."""
-        if type(self._selector).__module__ not in _SELECTORS:
+        selector, run = self._selector, self._run
+        if type(selector).__module__ not in _SELECTORS:
             # One of the user's own: a clock in a test, say.
-            with self._state.pause():
-                sleep(0)
-            return self._selector.select(timeout)
-        with self._state.pause():
-            if timeout is not None and timeout <= 0:
-                sleep(0)
-            else:
-                interest = {
-                    fd: (POLLIN if key.events & EVENT_READ else 0)
-                    | (POLLOUT if key.events & EVENT_WRITE else 0)
-                    for fd, key in self._selector.get_map().items()
-                }
-                with Nest(interest) as nest:
-                    nest.wait(Deadline(timeout), "running an event loop")
-        return self._selector.select(0)
+            run.wait(selector, 0)
+            return selector.select(timeout)
+        if run.has_turn():
+            events = selector.select(0)
+            if events or (timeout is not None and timeout <= 0):
+                return events
+        run.wait(selector, timeout)
+        return selector.select(0)

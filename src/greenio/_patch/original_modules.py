@@ -79,16 +79,19 @@ def make_views() -> None:
         sys.modules[_ORIGINAL_PREFIX + name] = view
 
 
-def original(name: str) -> ModuleType:
+def original(modname: str) -> ModuleType:
     """Return a standard module as it was before anything was patched.
 
     It is a module of its own: patching the standard one later does not reach it.
+
+    Args:
+        modname: Its name.
 
     Raises:
         ImportError: There is no such module.
     """
     make_views()
-    name = {"thread": "_thread", "Queue": "queue"}.get(name, name)
+    name = {"thread": "_thread", "Queue": "queue"}.get(modname, modname)
     view = views.get(name)
     if view is None:
         view = views[name] = _execute(name, views)
@@ -127,13 +130,13 @@ def _freeze(
 def _execute(name: str, made: dict[str, ModuleType]) -> ModuleType:
     modules = dict(made)
     native = vars(made["_thread"])
-    if "_set_sentinel" in native:
+    if "_set_sentinel" in native:  # pragma: no cover - until Python 3.12
         # `threading` makes an object for the main thread. The real one would take over
         # the lock by which the interpreter says that the calling thread has ended.
         plain = modules["_thread"] = ModuleType("_thread")
         vars(plain).update(native, _set_sentinel=allocate_lock)
     view = ImportContext(modules).run_module(name, required=True)
-    if "_set_sentinel" in vars(view):
+    if "_set_sentinel" in vars(view):  # pragma: no cover - until Python 3.12
         vars(view)["_set_sentinel"] = native["_set_sentinel"]
     share_exceptions(vars(view), importlib.import_module(name))
     return view

@@ -28,11 +28,11 @@ from greenlet import greenlet
 
 from .._kernel import current as _current
 from .._kernel import hub as _hub
-from .._kernel.entries import DeferredCall
 from .._kernel.hub import Hub
 from .._kernel.run_queue import RunQueue
 from .._kernel.shutdown import outlives_its_loop
 from .._loop.signals import SignalWakeup
+from .._reactor.moments import Moment
 from .._std.originals import in_main_thread
 
 
@@ -44,7 +44,7 @@ def loop_closes(loop: asyncio.AbstractEventLoop) -> None:
     if sys.version_info >= (3, 15):
         # The collector takes greenlets apart there that only a cycle keeps, and their
         # `finally` blocks do not run.
-        hub.left_behind = hub.green_threads()
+        hub.left_behind = tuple(hub.green_threads())
     if not _may_move(hub):
         return
     threads = hub.green_threads()
@@ -77,7 +77,7 @@ def _move(hub: Hub) -> None:
             queue.ready.append(queue.lone)
         # Before anything else that calls back from there.
         queue.schedule_drain()
-    hub.thread_id = own.thread_id
+    hub.set_loop_greenlet(hub.loop_greenlet, own.thread_id)
     hub._signals = SignalWakeup(own.loop)
     hub.descriptors.move_to_loop(own.loop)
     for seconds, timer in sorted(timers, key=itemgetter(0)):
@@ -95,18 +95,19 @@ def _take_timers(
     taken: list[tuple[float, _Rescheduling]] = []
     now = loop.time()
     queues = (hub, hub.twin or hub)
-    taken += [
-        (call.when() - now, call.schedule_again)
-        for call in gc.get_objects()
-        if type(call) is DeferredCall and call._hub in queues and call.waits_for_loop
-    ]
+    if any(queue.defers for queue in queues):
+        taken += [
+            (moment.when() - now, moment.schedule_again)
+            for moment in gc.get_objects()
+            if type(moment) is Moment and any(moment.is_on(queue) for queue in queues)
+        ]
     scheduled: list[Any] = getattr(loop, "_scheduled", [])
     ours = [
         handle
         for handle in scheduled
         if handle._context is hub.context
         and not handle.cancelled()
-        and not isinstance(getattr(handle._callback, "__self__", None), DeferredCall)
+        and not isinstance(getattr(handle._callback, "__self__", None), Moment)
     ]
     for handle in ours:
         scheduled.remove(handle)

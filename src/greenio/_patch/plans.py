@@ -78,7 +78,6 @@ PLANS: dict[str, tuple[Plan, ...]] = {
                 "SSLContext",
                 "SSLSocket",
                 "socket",
-                "wrap_socket",
                 "create_default_context",
                 "_create_unverified_context",
                 "_create_default_https_context",
@@ -128,6 +127,44 @@ OPTIONAL: dict[str, tuple[Plan, ...]] = {
         Plan("MySQLdb", "MySQLdb", ("Connect", "Connection", "connect")),
         Plan("MySQLdb.connections", "MySQLdb", ("Connection",)),
     ),
+}
+
+# What whoever takes the patch back has to put back beside the names of the plans: from
+# `patcher.original(module)`, as oslo.privsep does in the process that it forks.
+ALSO_TO_PUT_BACK: dict[str, tuple[str, ...]] = {
+    "threading": (
+        "Lock",
+        "RLock",
+        "_CRLock",
+        "_LockType",
+        "_ThreadHandle",
+        "_active",
+        "_allocate_lock",
+        "_get_main_thread_ident",
+        "_limbo",
+        "_maintain_shutdown_locks",
+        "_make_invoke_excepthook",
+        "_make_thread_handle",
+        "_set_name",
+        "_set_sentinel",
+        "_shutdown",
+        "_shutdown_locks",
+        "_shutdown_locks_lock",
+        "_sleep",
+        "_start_joinable_thread",
+        "_start_new_thread",
+        "_thread_local_info",
+        "_thread_shutdown",
+        "currentThread",
+        "current_thread",
+        "get_ident",
+        "local",
+        "stack_size",
+    ),
+    "subprocess": ("Popen", "call", "check_call", "check_output"),
+    "queue": ("LifoQueue", "PriorityQueue", "Queue"),
+    "socket": ("create_connection", "create_server", "ssl", "timeout"),
+    "ssl": ("create_connection", "sslwrap_simple"),
 }
 
 # Accepted as keywords because programs pass them; on only when asked for by name.

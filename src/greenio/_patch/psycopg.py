@@ -9,7 +9,6 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from .._greenthread.descriptor_waits import trampoline
 from .._greenthread.timeout import Timeout
 from .._std.with_globals import with_globals
 from .import_hooks import when_imported
@@ -25,21 +24,8 @@ def make_psycopg_green() -> None:
     when_imported("psycopg.connection", _cancel_when_interrupted)
 
 
-def _make_psycopg2_green(extensions: Any) -> None:
-    def wait(connection: Any, _timeout: float = -1) -> None:
-        while True:
-            state = connection.poll()
-            if state == extensions.POLL_OK:
-                return
-            if state == extensions.POLL_READ:
-                trampoline(connection.fileno(), read=True)
-            elif state == extensions.POLL_WRITE:
-                trampoline(connection.fileno(), write=True)
-            else:
-                error = importlib.import_module("psycopg2").ProgrammingError
-                raise error(f"unexpected result {state!r} of poll()")
-
-    extensions.set_wait_callback(wait)
+def _make_psycopg2_green(_extensions: Any) -> None:
+    importlib.import_module("greenio.support.psycopg2_patcher").make_psycopg_green()
 
 
 def _make_psycopg3_green(waiting: Any) -> None:

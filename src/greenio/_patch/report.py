@@ -19,20 +19,10 @@ from .existing import (
     leftovers,
     subclasses,
 )
+from .known_libraries import LIBRARIES, Library
 from .monkey import already_patched, replaced
 from .plans import KEYWORDS
 
-# Clients that wait in C, where no patch reaches, and what to do with each.
-_WAIT_IN_C = {
-    "MySQLdb": "use monkey_patch(MySQLdb=True), or PyMySQL",
-    "cx_Oracle": "call it through greenio.tpool",
-    "grpc": "use grpc.aio with greenio.await_",
-    "pylibmc": "use pymemcache, or call it through greenio.tpool",
-    "pymssql": "call it through greenio.tpool",
-    "pyodbc": "call it through greenio.tpool",
-    "sqlite3": "long queries block everybody; call those through greenio.tpool",
-    "zmq": "import it as greenio.green.zmq",
-}
 _BASES = {
     socket_class: "socket",
     SSLSocket: "socket",
@@ -58,7 +48,10 @@ def report() -> str:
         f"patched: {', '.join(patched) or 'nothing'}",
         f"not patched: {', '.join(others) or 'nothing'}",
     ]
-    found = list(_all_leftovers()) if patched else []
+    found = []
+    if patched:
+        found = list(all_leftovers())
+        found += [Leftover(name, str(each)) for name, each in loaded_libraries()]
     if found:
         lines.append("not green, although the standard module is:")
         lines += [f"  {leftover.where}: {leftover.why}" for leftover in found]
@@ -67,7 +60,8 @@ def report() -> str:
     return "\n".join(lines)
 
 
-def _all_leftovers() -> Iterator[Leftover]:
+def all_leftovers() -> Iterator[Leftover]:
+    """Everything that is not green, although the standard module is."""
     for module, name, old, _ in replaced.uses():
         yield Leftover(f"{module}.{name}", f"the original {_public_name(old)}")
     yield from _derived_classes()
@@ -76,9 +70,13 @@ def _all_leftovers() -> Iterator[Leftover]:
         yield from _real_threads()
     if "socket" in already_patched:
         yield from _plain_sockets()
-    for module, advice in _WAIT_IN_C.items():
+
+
+def loaded_libraries() -> Iterator[tuple[str, Library]]:
+    """The libraries that have been imported and that no patch reaches, by name."""
+    for module, library in LIBRARIES.items():
         if module in sys.modules and module not in already_patched:
-            yield Leftover(module, f"waits in C; {advice}")
+            yield module, library
 
 
 def _public_name(old: Any) -> str:

@@ -24,8 +24,8 @@ from greenlet import getcurrent
 from .._greenthread.descriptor_waits import notify_close, wait_descriptor
 from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub
-from .._kernel.descriptors import READ
 from .._kernel.hidden_loop import running_loop
+from .._reactor.descriptors import READ
 from .._std.originals import (
     POLLERR,
     POLLHUP,
@@ -127,11 +127,10 @@ def _fileno(obj: Any) -> int:
 
 
 def select(
-    rlist: Iterable[Any],
-    wlist: Iterable[Any],
-    xlist: Iterable[Any],
+    read_list: Iterable[Any],
+    write_list: Iterable[Any],
+    error_list: Iterable[Any],
     timeout: float | None = None,
-    /,
 ) -> Lists:
     """Wait until one of many descriptors is ready, as `select.select`.
 
@@ -143,7 +142,7 @@ def select(
         timeout = float(timeout)
         if timeout < 0:
             raise ValueError("timeout must be non-negative")
-    lists = (_sequence(rlist), _sequence(wlist), _sequence(xlist))
+    lists = (_sequence(read_list), _sequence(write_list), _sequence(error_list))
     if timeout != 0:
         if _is_loops_own():
             return select_select(*lists, timeout)

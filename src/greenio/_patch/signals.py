@@ -20,7 +20,8 @@ from typing import Any
 
 from .._greenthread.sleeping import sleep
 from .._kernel.current import existing_hub, hub_to_park_in
-from .._kernel.hub import all_hubs
+from .._kernel.hub import known_hubs
+from .._loop.interrupts import as_pythons
 from .._std.originals import get_ident as native_ident
 from .._std.originals import in_main_thread, monotonic
 from .._sync.event import Event
@@ -76,7 +77,7 @@ def pause() -> None:
 
 def _is_called(handler: Any) -> bool:
     # KeyboardInterrupt goes to the main program, whoever pauses.
-    return callable(handler) and handler is not signal.default_int_handler
+    return callable(handler) and as_pythons(handler) is not signal.default_int_handler
 
 
 class _Catching(Handler):
@@ -179,7 +180,7 @@ def _os_thread(number: int) -> int:
     hub = running_hub(number)
     if hub is not None:
         return hub.thread_id
-    for known in tuple(all_hubs):
+    for known in known_hubs():
         for thread in known.green_threads():
             if getattr(thread, "_thread_ident", None) == number:
                 return known.thread_id

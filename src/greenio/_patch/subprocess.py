@@ -14,7 +14,19 @@ from .children import wait_for_exit
 def make_popen_green(namespace: dict[str, Any]) -> None:
     """Change the `Popen` of a `subprocess` namespace."""
     namespace["Popen"]._wait = green_wait(namespace)
+    namespace["Popen"].wait = taking_interval(namespace["Popen"].wait)
     namespace["Popen"]._execute_child = sharing(namespace["Popen"]._execute_child)
+
+
+def taking_interval(wait: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a `Popen.wait` that takes eventlet's ``check_interval``: it does not check."""
+
+    @functools.wraps(wait)
+    def green(self: Any, timeout: Any = None, check_interval: float = 0.01) -> Any:  # noqa: ARG001
+        return wait(self, timeout)
+
+    del green.__wrapped__
+    return green
 
 
 def sharing(execute: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from .._greenthread.join import joinall
 from .._greenthread.local import local
 from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet
@@ -75,37 +76,67 @@ def _make_thread_shutdown(original: Callable[[], None]) -> Callable[[], None]:
     return _thread_shutdown
 
 
+# What `_Spawned` stands before has the rest.
+_Thread: Any = object
+
+
+class _Spawned(_Thread):  # type: ignore[misc]
+    """The `threading.Thread` of a green thread that was spawned."""
+
+    def __init__(self, green_thread: GreenThread, number: int) -> None:
+        super().__init__(name=f"GreenThread-{number}", daemon=True)
+        self._ident = _threads.get_ident(green_thread)
+        if hasattr(self, "_set_native_id"):
+            self._set_native_id()
+        self._started.set()
+
+        self._green_thread = weakref.ref(green_thread)
+
+    def is_alive(self) -> bool:
+        green_thread = self._green_thread()
+        return green_thread is not None and not green_thread.dead
+
+    def join(self, timeout: float | None = None) -> None:
+        green_thread = self._green_thread()
+        if green_thread is acting_greenlet():
+            raise RuntimeError("cannot join current thread")
+        if green_thread is not None:
+            joinall([green_thread], timeout=timeout)
+
+    # What eventlet's has.
+
+    @property
+    def _g(self) -> GreenThread | None:
+        return self._green_thread()
+
+    def start(self) -> None:
+        """Nothing: it runs already."""
+
+    def isAlive(self) -> bool:  # noqa: N802
+        return self.is_alive()
+
+    def is_daemon(self) -> bool:
+        return True
+
+    def get_name(self) -> str:
+        return self.name
+
+    def set_name(self, name: str) -> None:
+        self.name = name
+
+
 def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
     """Make `current_thread` for a module.
 
     A green thread that `spawn` started gets a Thread object that lives and ends with
     it and is in no list: there may be a hundred thousand of them.
     """
-    thread_class = namespace["Thread"]
+    thread_class: Any = namespace["Thread"]
     counter = itertools.count(1)
     original_dummy = namespace["_DummyThread"]
 
-    class _GreenletThread(thread_class):  # type: ignore[misc, valid-type]
-        """The `threading.Thread` of a green thread that was spawned."""
-
-        def __init__(self, green_thread: GreenThread) -> None:
-            super().__init__(name=f"GreenThread-{next(counter)}", daemon=True)
-            self._ident = _threads.get_ident(green_thread)
-            if hasattr(self, "_set_native_id"):
-                self._set_native_id()
-            self._started.set()
-
-            self._green_thread = weakref.ref(green_thread)
-
-        def is_alive(self) -> bool:
-            green_thread = self._green_thread()
-            return green_thread is not None and not green_thread.dead
-
-        def join(self, timeout: float | None = None) -> None:
-            raise RuntimeError(
-                "cannot join a green thread by its threading.Thread; wait() for what "
-                "greenio.spawn() returned"
-            )
+    class _GreenletThread(_Spawned, thread_class):  # type: ignore[misc]
+        __doc__ = _Spawned.__doc__
 
     def current_thread() -> Any:
         """Return the Thread object of whoever calls."""
@@ -123,10 +154,11 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
             threads = current.__dict__.setdefault("_thread_objects", {})
             key = id(namespace)
             if key not in threads:
-                threads[key] = _GreenletThread(current)
+                threads[key] = _GreenletThread(current, next(counter))
             return threads[key]
         return _foreign(ident) or original_dummy()
 
+    current_thread.__module__ = namespace["__name__"]
     return current_thread
 
 

@@ -18,9 +18,16 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from .._greenthread.coroutines import finished
 from .._greenthread.thread import GreenThread
-from .._kernel.current import acting_greenlet, cannot_wait, existing_hub, get_hub
+from .._kernel.current import (
+    acting_greenlet,
+    cannot_wait,
+    existing_hub,
+    hub_for_threads,
+)
 from .._kernel.entries import Throw
+from .._kernel.hidden_loop import running_loop
 from .._kernel.hub import Hub
 from .._kernel.waiters import mutex
 from .._std import originals as _originals
@@ -51,7 +58,10 @@ def get_ident(gr: greenlet | None = None) -> int:
         try:
             return current._thread_ident  # type: ignore[attr-defined, no-any-return]
         except AttributeError:
-            ident = current._thread_ident = next(_idents)  # type: ignore[attr-defined]
+            with mutex:
+                # Without the interpreter lock, `next` is not one step.
+                ident = next(_idents)
+            current._thread_ident = ident  # type: ignore[attr-defined]
             return ident
     return _native_ident()
 
@@ -67,7 +77,7 @@ def set_name(name: str) -> None:
         set_name(name)
 
 
-class Sentinel(ThreadLock):
+class Sentinel(ThreadLock):  # pragma: no cover - until Python 3.12
     """A lock that is held for as long as its thread lives (until Python 3.12).
 
     `threading` has a thread make its own when it begins. Ours is made by whoever starts
@@ -126,7 +136,7 @@ _sentinels: dict[greenlet, Sentinel] = {}
 _preparing: list[Sentinel] = []
 
 
-def _set_sentinel() -> Sentinel:
+def _set_sentinel() -> Sentinel:  # pragma: no cover - until Python 3.12
     """Return the lock that is released when the current thread ends."""
     if _preparing:
         return _preparing[-1]
@@ -244,9 +254,13 @@ def start_joinable_thread(
 
     try:
         _start(function, (), {}, ended, handle)
-    except BaseException:
-        _not_daemons.discard(handle)
-        handle._has_started = False
+    except BaseException as exc:
+        # An interrupt may come out of the thread itself, which has begun then.
+        if isinstance(exc, Exception) or not (
+            handle.ident in _running or handle.is_done()
+        ):
+            _not_daemons.discard(handle)
+            handle._has_started = False
         raise
     return handle
 
@@ -255,7 +269,6 @@ def start_new_thread(
     function: Callable[..., Any],
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
-    /,
 ) -> int:
     """Start a thread and return its number; see `_thread.start_new_thread`.
 
@@ -279,11 +292,13 @@ def _start(
     ended: Callable[[], None] | None,
     handle: _ThreadHandle | None,
 ) -> int:
-    if existing_hub() is None and not in_main_thread():
+    if existing_hub() is None and running_loop() is None and not in_main_thread():
         return _start_real(function, args, kwargs, ended, handle)
     if _is_to_be_real(function) and cannot_wait():
         return _start_real_and_wait(function, ended, handle)
-    thread = GreenThread(get_hub(), _run, (function, args, kwargs), {})
+    thread = GreenThread(hub_for_threads(), _run, (function, args, kwargs), {})
+    # Not every one is started by the run queue.
+    thread._hub.keep_track(thread)
     # A thread starts with an empty context; green threads of `spawn` copy theirs.
     thread.gr_context = Context()
     outlive_loop(thread)
@@ -321,7 +336,7 @@ def _begin(function: Callable[..., Any], thread: GreenThread) -> None:
         _run_to_first_wait(thread, current)
         return
     hub.wake(thread)
-    if current is not hub.main:
+    if current is not hub.main or hasattr(current, "_nested_run"):
         started.set()
 
 
@@ -346,7 +361,7 @@ def _run(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     try:
-        function(*args, **kwargs)
+        finished(function, function(*args, **kwargs))
     except SystemExit:
         # Ends the thread, as in a real one.
         return
@@ -433,14 +448,14 @@ def _forget(
     thread: greenlet, ended: Callable[[], None] | None = None, owner: Any = None
 ) -> None:
     sentinel = _sentinels.pop(thread, None)
-    if sentinel is not None:
+    if sentinel is not None:  # pragma: no cover - until Python 3.12
         sentinel.end()
     bootstrap = getattr(owner, "_bootstrap", None)
     if bootstrap is not None:
         module = bootstrap.__func__.__globals__
         # Still among those about to begin, if it was killed before it did.
         module["_limbo"].pop(owner, None)
-        if "_shutdown_locks" in module:
+        if "_shutdown_locks" in module:  # pragma: no cover - until Python 3.12
             module["_shutdown_locks"].discard(sentinel)
         if not owner._started.is_set():
             owner._started.set()
@@ -459,7 +474,7 @@ def _announce(function: Callable[..., Any], thread: GreenThread, ident: int) -> 
     if getattr(owner, "_started", None) is None:
         thread._is_foreign = True  # type: ignore[attr-defined]
         return
-    if hasattr(owner, "_set_tstate_lock"):
+    if hasattr(owner, "_set_tstate_lock"):  # pragma: no cover - until Python 3.12
         sentinel = Sentinel()
         _preparing.append(sentinel)
         try:
@@ -549,7 +564,7 @@ def _after_fork_in_child() -> None:
     current = getcurrent()
     sentinel = _sentinels.get(current)
     _sentinels.clear()
-    if sentinel is not None:
+    if sentinel is not None:  # pragma: no cover - until Python 3.12
         _sentinels[current] = sentinel
     ident = get_ident()
     for other in _running.keys() - {ident}:

@@ -5,14 +5,17 @@
     │   ├── BlockingInLoopError     you blocked where only `await` may wait
     │   └── SimultaneousUseError    two green threads wait on one descriptor
     ├── AssertionError
-    │   └── AlreadySentError        an event was sent twice without a reset
+    │   ├── AlreadySentError        an event was sent twice without a reset
+    │   └── WaitingForItselfError   a green thread waits for its own pool to be idle
     ├── HubError                    a hub could not be chosen, made or used
     │   ├── DeadlockError           the main program would wait for ever
     │   └── HubClosedError          the loop behind a green thread is gone
     ├── OSError
     │   └── IOClosed                the descriptor was closed while waiting on it
-    └── RuntimeWarning
-        └── BlockingInLoopWarning   you blocked there for a moment, in a patched program
+    ├── RuntimeWarning
+    │   └── BlockingInLoopWarning   you blocked there for a moment, in a patched program
+    └── Warning
+        └── EventletDeprecationWarning  never given: for filters that name it
 
 `Timeout` (a BaseException) lives in `greenio.timeout`, `greenlet.GreenletExit` is
 what a killed green thread sees. Each class bears the name of the module that users import
@@ -58,6 +61,10 @@ class BlockingInLoopWarning(RuntimeWarning):
     """A coroutine of a patched program holds up the loop; see `greenio.patcher`."""
 
 
+class EventletDeprecationWarning(Warning):
+    """What eventlet warns with when it is imported: for programs that filter it."""
+
+
 class SimultaneousUseError(RuntimeError):
     """Two green threads wait for the same event of the same descriptor."""
 
@@ -72,6 +79,12 @@ class AlreadySentError(_Explained, AssertionError):
             f"{what} was sent already; call reset() before sending again, or make a "
             "new Event"
         )
+
+
+class WaitingForItselfError(AssertionError, RuntimeError):
+    """A green thread of a pool waits until all of the pool's have ended."""
+
+    __module__ = "greenio.greenpool"
 
 
 class HubError(Exception):

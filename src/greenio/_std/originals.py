@@ -29,6 +29,7 @@ thread_local = _thread._local
 SimpleQueue = _queue.SimpleQueue
 QueueEmpty = _queue.Empty
 start_new_thread = _thread.start_new_thread
+interrupt_main: Any = _thread.interrupt_main
 set_thread_name = getattr(_thread, "set_name", None)
 Thread = threading.Thread
 main_thread = threading.main_thread
@@ -48,6 +49,12 @@ if sys.version_info >= (3, 14):
         task = _c_current_task(loop)
         return _py_current_task(loop) if task is None else task
 
+
+# The same for a loop that is given. Before 3.12, `asyncio.current_task` is a Python function
+# that looks here.
+task_on: Any = current_task
+if sys.version_info < (3, 12):
+    task_on = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
 # Clocks.
 monotonic = time.monotonic

@@ -9,7 +9,13 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-_PRIVATE = f"{__name__.partition('.')[0]}._"
+_PACKAGE = __name__.partition(".")[0]
+
+
+def is_private(module: str) -> bool:
+    """Whether it is the name of a module of greenio's that users do not import from."""
+    package, _, rest = module.partition(".")
+    return package == _PACKAGE and any(part.startswith("_") for part in rest.split("."))
 
 
 def claim(namespace: dict[str, Any]) -> None:
@@ -17,13 +23,26 @@ def claim(namespace: dict[str, Any]) -> None:
 
     Args:
         namespace: The globals of a public module; its ``__all__`` says what it exports.
+            Without one it is all that does not begin with an underscore.
     """
     module = namespace["__name__"]
-    for name in namespace["__all__"]:
+    for name in namespace.get("__all__") or list(namespace):
         thing = namespace.get(name)
         # An alias is known by its own name.
-        if getattr(thing, "__name__", None) == name:
+        if name[0] != "_" and getattr(thing, "__name__", None) == name:
             _rename(thing, module)
+
+
+def claim_as(module: str, name: str, thing: Any) -> None:
+    """Have one thing bear a name that it is exported by and does not have itself.
+
+    Args:
+        module: The name of the public module.
+        name: Its name there.
+        thing: The class or function.
+    """
+    thing.__name__ = thing.__qualname__ = name
+    _rename(thing, module)
 
 
 def _rename(thing: Any, module: str) -> None:
@@ -35,7 +54,7 @@ def _rename(thing: Any, module: str) -> None:
         return
     if not isinstance(thing, (type, FunctionType)):
         return
-    if thing.__module__.startswith(_PRIVATE):
+    if is_private(thing.__module__):
         thing.__module__ = module
     if isinstance(thing, type) and thing.__module__ == module:
         for inner in list(vars(thing).values()):

@@ -1,4 +1,4 @@
-"""The primitives, each a queue of waiters: events, semaphores, locks, queues, pools.
+"""The primitives, each a queue of waiters: events, semaphores, locks, queues.
 
 Imports only `_kernel`, `_loop` and `_std`.
 """

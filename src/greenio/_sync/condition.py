@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .._kernel.waiters import (
     TIMED_OUT,
-    TaskWaiter,
     WaitQueue,
     checked_timeout,
     mutex,
+    new_task_waiter,
     new_waiter,
 )
 from .._std.originals import monotonic
@@ -47,9 +47,11 @@ class Condition:
     def __init__(self, lock: Lock | RLock | None = None) -> None:
         self._lock: Lock | RLock = RLock() if lock is None else lock
         self._waiters = WaitQueue()
-        self.acquire = self._lock.acquire
-        self.acquire_async = self._lock.acquire_async
-        self.release = self._lock.release
+        self.acquire: Callable[..., bool] = self._lock.acquire
+        self.acquire_async: Callable[..., Coroutine[Any, Any, bool]] = (
+            self._lock.acquire_async
+        )
+        self.release: Callable[[], object] = self._lock.release
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._lock!r} {self._waiters.waiting} waiting>"
@@ -108,7 +110,7 @@ class Condition:
         """Wait as a coroutine; see `wait`."""
         timeout = checked_timeout(timeout, "Condition.wait_async()")
         self._check_owned("wait on")
-        waiter = TaskWaiter()
+        waiter = new_task_waiter()
         with mutex:
             self._waiters.append(waiter)
         saved = self._lock._release_save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,10 @@ from .._kernel.waiters import (
     drop,
     hold,
     mutex,
+    new_task_waiter,
     new_waiter,
 )
-from .._std.originals import current_task, monotonic
+from .._std.originals import monotonic, task_on
 from .postponed import Postponed
 from .semaphore import Semaphore
 
@@ -51,6 +53,7 @@ class Lock(Semaphore):
             hold()
             if self.counter > 0:
                 raise RuntimeError(f"release unlocked lock: {self!r} is not held")
+            # `_give_back`, written out, as in `Semaphore.release`.
             waiters = self._waiters
             while waiters:
                 if waiters.wake_one():
@@ -88,7 +91,7 @@ class Lock(Semaphore):
 
     def _at_fork_reinit(self) -> None:
         """Forget holder and waiters, which were left behind in the parent process."""
-        self.counter = 1
+        self.counter: int = 1
         self._waiters = WaitQueue()
 
 
@@ -159,7 +162,7 @@ class RLock:
         *,
         in_front: bool = False,
     ) -> bool:
-        me = _caller()
+        me = caller()
         if self._enter(me, count):
             return True
         if timeout == 0:
@@ -238,12 +241,12 @@ class RLock:
         return await self._acquire_async(1, timeout)
 
     async def _acquire_async(self, count: int, timeout: float | None) -> bool:
-        me = _caller()
+        me = caller()
         if self._enter(me, count):
             return True
         if timeout == 0:
             return False
-        waiter = TaskWaiter()
+        waiter = new_task_waiter()
         try:
             if self._enter_or_queue(me, count, waiter):
                 return True
@@ -260,7 +263,7 @@ class RLock:
         Raises:
             RuntimeError: The caller does not hold it.
         """
-        me = _caller()
+        me = caller()
         try:
             hold()
             if self._owner is not me:
@@ -327,13 +330,9 @@ class RLock:
                     # It is his, also if an interrupt has come.
                     self._owner, self._count = turn
             if woken:
-                self._handed_to(waiter)
                 return
         self._owner = None
         self._count = 0
-
-    def _handed_to(self, waiter: Waiter) -> None:
-        """For subclasses that note who has it now; the mutex is held."""
 
     def _give_back(self, turn: tuple[object, int]) -> None:
         if self._count > turn[1]:
@@ -361,17 +360,17 @@ class RLock:
     # -- what `threading.Condition` and the logging module call ------------------
 
     def _is_owned(self) -> bool:
-        me = _caller()
+        me = caller()
         with mutex:
             return self._owner is me
 
     def _recursion_count(self) -> int:
-        me = _caller()
+        me = caller()
         with mutex:
             return self._count if self._owner is me else 0
 
     def _release_save(self) -> Any:
-        me = _caller()
+        me = caller()
         with mutex:
             if self._owner is not me:
                 raise RuntimeError("cannot release un-acquired lock")
@@ -402,11 +401,13 @@ class RLock:
         self._waiting = {}
 
 
-def _caller() -> object:
+def caller() -> object:
     """Who a lock belongs to: the Task that runs, or else the greenlet."""
-    loop = running_loop()
+    loop: Any = _get_running_loop()
+    if loop is None:
+        loop = running_loop()
     if loop is not None:
-        task = current_task(loop)
+        task: object = task_on(loop)
         if task is not None:
             return task
     return getcurrent()

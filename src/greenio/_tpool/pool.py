@@ -11,6 +11,7 @@ import os
 import traceback
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from .._bridge.await_in_task import adopt_changes
@@ -21,7 +22,7 @@ from .._kernel.current import existing_hub
 from .._kernel.waiters import GreenWaiter, ThreadWaiter, mutex, new_waiter
 from .._std.originals import (
     SimpleQueue,
-    allocate_lock,
+    get_ident,
     monotonic,
     start_new_thread,
     thread_local,
@@ -75,14 +76,35 @@ class _WorkerState(thread_local):
 _worker_state = _WorkerState()
 
 
+@dataclass(frozen=True)
+class ThreadPoolStatistics:
+    """What `greenio.tpool.statistics` returns.
+
+    Attributes:
+        size: How many OS threads there may be.
+        threads: How many there are.
+        busy: How many calls are being made.
+        queued: How many calls wait for a thread.
+    """
+
+    size: int
+    threads: int
+    busy: int
+    queued: int
+
+
 class _Pool:
     """The threads, and the queue that they take jobs from."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._lock = allocate_lock()
+        # Guarded by the mutex of the primitives: a finalizer may come in between and make
+        # a call, too, or wait.
         self._threads = 0
+        self.idents: list[int] = []
+        # For who looks for one: each result goes to its caller.
+        self.results: SimpleQueue[Any] = SimpleQueue()
         self._busy = 0
         self._stopped = False
 
@@ -92,19 +114,47 @@ class _Pool:
         Returns:
             False if the pool was stopped, so that it never will.
         """
-        with self._lock:
+        with mutex:
             if self._stopped:
                 return False
             if self._busy >= self._threads and self._threads < self.size:
-                start_new_thread(self._work, ())
                 self._threads += 1
+                try:
+                    start_new_thread(self._work, ())
+                except Exception:
+                    self._threads -= 1
+                    raise
+            if self._stopped:
+                # By who interrupted us in between.
+                return False
             self._busy += 1
-            # Under the lock: in front of what ends the threads.
+            # In one step with the look: in front of what ends the threads.
             self._jobs.put(job)
             return True
 
+    def statistics(self) -> ThreadPoolStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            # Calls that are being made or wait for a thread.
+            calls, threads = self._busy, self._threads
+        busy = min(calls, threads)
+        return ThreadPoolStatistics(self.size, threads, busy, calls - busy)
+
+    def serve(self) -> None:
+        """Make calls in the calling thread too, until the pool ends."""
+        with mutex:
+            self._threads += 1
+        self._work()
+
+    @property
+    def jobs(self) -> Any:
+        """The queue of calls."""
+        return self._jobs
+
     def _work(self) -> None:
         _worker_state.is_worker = True
+        ident = get_ident()
+        self.idents.append(ident)
         try:
             while True:
                 job = self._jobs.get()
@@ -112,10 +162,12 @@ class _Pool:
                     return
                 job.run()
                 del job
-                with self._lock:
+                with mutex:
                     self._busy -= 1
         finally:
-            with self._lock:
+            _worker_state.is_worker = False
+            with mutex:
+                self.idents.remove(ident)
                 self._threads -= 1
 
     def stop(self, timeout: float) -> bool:
@@ -124,7 +176,7 @@ class _Pool:
         Returns:
             Whether all of them have ended in time.
         """
-        with self._lock:
+        with mutex:
             self._stopped = True
             for _ in range(self._threads):
                 self._jobs.put(None)
@@ -142,9 +194,37 @@ _pool: _Pool | None = None
 def _current_pool() -> _Pool:
     global _pool  # noqa: PLW0603 - one pool per process
     with mutex:
-        if _pool is None:
-            _pool = _Pool(settings.num_threads())
-        return _pool
+        pool = _pool
+        if pool is None:
+            made = _Pool(settings.num_threads())
+            if _pool is None:
+                _pool = made
+                if made.size == 0:
+                    settings.warn_of_none()
+            pool = _pool
+        return pool
+
+
+def existing_pool() -> _Pool | None:
+    """Return the pool, if there is one."""
+    return _pool
+
+
+def statistics() -> ThreadPoolStatistics:
+    """Return numbers about the pool; one that has not been made has no threads."""
+    pool = _pool
+    if pool is None:
+        return ThreadPoolStatistics(settings.num_threads(), 0, 0, 0)
+    return pool.statistics()
+
+
+def tworker() -> None:
+    """Make calls of the pool in the calling OS thread, until the pool ends."""
+    _current_pool().serve()
+
+
+def tpool_trampoline() -> None:
+    """Hand results to who waits for them: each thread does that itself, at once."""
 
 
 def setup() -> None:

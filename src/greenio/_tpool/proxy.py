@@ -56,9 +56,11 @@ class Proxy:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._obj, name)
-        if not callable(value):
-            return value
         wrap_always = name in self._autowrap_names
+        if not callable(value):
+            if wrap_always or isinstance(value, self._autowrap):
+                return Proxy(value, self._autowrap, self._autowrap_names)
+            return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return self._call(value, args, kwargs, wrap_always)

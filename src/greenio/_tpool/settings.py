@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 DEFAULT_SIZE = 20
 # How long `killall` waits for calls that are being made.
@@ -12,6 +13,18 @@ KILL_TIMEOUT = 5.0
 QUIET = True
 # How many threads the next pool has; None for what the environment says.
 nthreads: int | None = None
+
+
+def warn_of_none() -> None:
+    """Say that there are no threads, if it is the environment that wants none."""
+    if nthreads is None:
+        warnings.warn(
+            "the pool of greenio.tpool has no threads, because GREENIO_THREADPOOL_SIZE or "
+            "EVENTLET_THREADPOOL_SIZE is 0: tpool.execute() calls functions in place, and "
+            "one that blocks stops everybody",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def num_threads() -> int:

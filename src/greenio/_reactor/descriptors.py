@@ -26,8 +26,8 @@ What can go wrong with a registration that outlives its wait, and the answers:
 
 Who is resumed when: on the standard loop the callback switches straight into the
 waiter. uvloop calls back while the events it has polled, 12 KB of them, lie on its C
-stack, where no greenlet may be switched to (see `run_queue`); there the waiter goes onto the
-run queue, which uvloop drains before it polls again.
+stack, where no greenlet may be switched to (see `_kernel.run_queue`); there the waiter goes
+onto the run queue, which uvloop drains before it polls again.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ from .._loop.blocking import READ as READ
 from .._loop.blocking import WRITE as WRITE
 from .._loop.blocking import block_natively as block_natively
 from .._loop.loops import is_uvloop
+from .._loop.mutex import in_section
 from .._loop.two_waiters import simultaneous_use, stack_of
 from .._std.errors import HubClosedError, IOClosed, SimultaneousUseError
 from .._std.originals import monotonic, os_get_blocking, os_set_blocking
-from .entries import DeferredCall, Scheduler
+from .listener_names import ListenerNames
+from .scheduler import PendingCall, Scheduler
 
 # Set by `greenio.debug.hub_prevent_multiple_readers`.
 prevent_multiple_waiters = True
@@ -61,7 +63,7 @@ def set_prevent_multiple_waiters(state: bool) -> None:
     prevent_multiple_waiters = state
 
 
-class Listener:
+class Listener(ListenerNames):
     """Who waits for one direction of one descriptor, on one hub."""
 
     __slots__ = (
@@ -83,21 +85,21 @@ class Listener:
     )
 
     def __init__(self, table: DescriptorTable, fd: int, event: str) -> None:
-        self.table = table
-        self.hub = table.hub
-        self.clock = table.clock
-        self.fd = fd
-        self.event = event
-        self.registered = False
-        self.closed = False
+        self.table: DescriptorTable = table
+        self.hub: Scheduler = table.hub
+        self.clock: Callable[[], float] = table.clock
+        self.fd: int = fd
+        self.event: str = event
+        self.registered: bool = False
+        self.closed: bool = False
         self.waiter: greenlet | None = None
         # More waiters, where `prevent_multiple_waiters` is off; a rare case.
         self.others: deque[greenlet] | None = None
         self.timed_out: greenlet | None = None
         # Somebody asked for the number while somebody waited.
-        self.claimed = False
+        self.claimed: bool = False
         self._registration: ref[Any] | None = None
-        self._timer: asyncio.TimerHandle | DeferredCall | None = None
+        self._timer: PendingCall | None = None
         self._timer_when = 0.0
         # When the time of the present waiter is up; None for never.
         self._deadline: float | None = None
@@ -177,7 +179,7 @@ class Listener:
                 self._deadline = when = self.clock() + timeout
                 if self._timer is None or self._timer_when > when:
                     self._arm(timeout)
-            if hub.batch:
+            if hub.batch or in_section():
                 hub.park()
             else:
                 loop_switch = hub.loop_switch
@@ -221,14 +223,9 @@ class Listener:
 
         def expire() -> None:
             nonlocal expired
-            if current in others:
-                others.remove(current)
-            elif self.waiter is current:
-                self._next_waiter()
-            else:
-                return
-            expired = True
-            current.switch()
+            if self._leave(current, others):
+                expired = True
+                current.switch()
 
         timer = None
         if timeout is not None and timeout != math.inf:
@@ -238,10 +235,7 @@ class Listener:
             while current in others or self.waiter is current:
                 park()
         except BaseException:
-            if current in others:
-                others.remove(current)
-            if self.waiter is current:
-                self._next_waiter()
+            self._leave(current, others)
             raise
         finally:
             if timer is not None:
@@ -249,6 +243,20 @@ class Listener:
         if self.closed:
             raise IOClosed
         return not expired
+
+    def _leave(self, current: greenlet, others: deque[greenlet]) -> bool:
+        """Wait no longer behind others, or as the one who was moved up.
+
+        Returns:
+            Whether it still waited.
+        """
+        if current in others:
+            others.remove(current)
+        elif self.waiter is current:
+            self._next_waiter()
+        else:
+            return False
+        return True
 
     # -- called by the loop, in the loop greenlet -------------------------------
 
@@ -268,6 +276,9 @@ class Listener:
             waiter.switch()
 
     def _on_timer(self) -> None:
+        if self._timer is None:
+            # Called again, after an interrupt.
+            return
         self._timer = None
         self.hub.timers -= 1
         waiter = self.waiter
@@ -433,13 +444,13 @@ class DescriptorTable:
     __slots__ = ("_readers", "_writers", "clock", "hub", "loop", "queued")
 
     def __init__(self, hub: Scheduler) -> None:
-        self.hub = hub
+        self.hub: Scheduler = hub
         self._readers: dict[int, Listener] = {}
         self._writers: dict[int, Listener] = {}
         self._serve(hub.loop)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         uvloop = is_uvloop(loop)
         # See the module's docstring.
         self.queued: bool = uvloop
@@ -491,8 +502,8 @@ class DescriptorTable:
             IOClosed: The descriptor is closed, or was meanwhile.
             SimultaneousUseError: Somebody else waits for the same.
         """
-        listener = self._of(event).get(fd)
-        if listener is None or listener.waiter is None:
+        listener = self.waiting_for(fd, event)
+        if listener is None:
             # Never one that was left registered: the number may be another file's now.
             listener = Listener(self, fd, event)
             try:
@@ -516,6 +527,11 @@ class DescriptorTable:
             if listener.waiter is None and not listener.closed:
                 listener.release()
                 self.forget(listener)
+
+    def waiting_for(self, fd: int, event: str) -> Listener | None:
+        """The listener for one direction of a descriptor, if somebody waits there."""
+        listener = self._of(event).get(fd)
+        return None if listener is None or listener.waiter is None else listener
 
     def knows(self, fd: int) -> bool:
         """Whether anything of ours stands for this descriptor."""

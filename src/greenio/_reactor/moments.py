@@ -1,0 +1,149 @@
+"""`Moment`: what is due on a hub in one millisecond has one timer of the loop.
+
+uvloop counts time in milliseconds, and a timer of its costs far more than what is done when
+it fires. So those on one hub who sleep until the same millisecond share one, and all of
+them are put on the run queue by one callback, in the order in which they came. On another
+loop whose timers go by way of the run queue (see `_kernel.run_queue`), each has one for himself,
+since its clock is finer.
+
+A moment is kept by the timer of the loop, and by whoever may still call his part of it
+off; the hub knows it by a weak reference, so what it refers to goes away with the loop.
+When the last one has called off, the timer is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from weakref import ref
+
+from .scheduler import Scheduler, Switchable
+
+# Milliseconds; uvloop takes more for a hundred years.
+_AGES = 1 << 53
+
+
+class Moment:
+    """Those who are due at one time of a hub's loop.
+
+    Args:
+        hub: The hub.
+        when: The time, by the clock of the loop.
+        seconds: How far off it is.
+
+    Attributes:
+        entries: What is put on the run queue then, by id.
+        due: Whether that time has come.
+        handle: The loop's timer; None when that is over or called off.
+        key: By which the hub knows it, if others may join.
+    """
+
+    __slots__ = ("__weakref__", "_hub", "_when", "due", "entries", "handle", "key")
+
+    def __init__(self, hub: Scheduler, when: float, seconds: float) -> None:
+        self._hub = hub
+        self._when = when
+        self.due: bool = False
+        # By id, since no `__eq__` of the user's is to be called.
+        self.entries: dict[int, Switchable] = {}
+        self.key: int | None = None
+        self.handle: asyncio.TimerHandle | None
+        self.handle = hub.loop.call_later(seconds, self.make_due, context=hub.context)
+
+    def __repr__(self) -> str:
+        return f"<Moment {self._when!r}, {len(self.entries)} entries>"
+
+    def leave(self, entry: Switchable) -> None:
+        """Do not put that on the run queue, if it is still to come."""
+        self.entries.pop(id(entry), None)
+        if not self.entries:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        handle = self.handle
+        if handle is None:
+            return
+        self._forget()
+        self.handle = None
+        handle.cancel()
+        if self.entries and not self.due:
+            # Somebody has joined after all, while a signal handler kept us here.
+            self.schedule_again(self._hub, self._when - self._hub.loop.time())
+
+    def make_due(self) -> None:
+        """Put all on the run queue."""
+        self.due = True
+        # uvloop's handle keeps what it calls.
+        self.handle = None
+        hub = self._hub
+        self._forget()
+        if self.entries:
+            hub.wake_all([*self.entries.values()])
+            # Not before: see `is_overdue`.
+            self.entries.clear()
+
+    def _forget(self) -> None:
+        """Have nobody join any more."""
+        key, self.key = self.key, None
+        if key is not None:
+            self._hub.moments.pop(key, None)
+
+    def is_overdue(self, hub: Scheduler, now: float) -> bool:
+        """Whether an interrupt has kept the hub's loop from what is due by now."""
+        return (
+            bool(self.entries)
+            and self._hub.loop is hub.loop
+            and (self.due or self.when() <= now)
+        )
+
+    def is_on(self, hub: Scheduler) -> bool:
+        """Whether somebody waits for it on that hub."""
+        return self._hub is hub and bool(self.entries)
+
+    def when(self) -> float:
+        """Its time by the clock of the loop."""
+        return self._when
+
+    def schedule_again(self, hub: Scheduler, seconds: float) -> None:
+        """Wait for it on the loop that the hub has now."""
+        if self.handle is not None:
+            self.handle.cancel()
+        # Nobody else's: that loop has another clock.
+        self._forget()
+        self._when = hub.loop.time() + seconds
+        self.handle = hub.loop.call_later(
+            max(0.0, seconds), self.make_due, context=hub.context
+        )
+
+
+def join_moment(hub: Scheduler, seconds: float, entry: Switchable) -> Moment:
+    """Have an entry put on the run queue after some seconds.
+
+    Args:
+        hub: The hub.
+        seconds: How many.
+        entry: What is put there.
+
+    Returns:
+        What the entry can `leave`.
+    """
+    while True:
+        moments = hub.moments
+        if moments is None:
+            moment = Moment(hub, hub.loop.time() + seconds, seconds)
+        else:
+            try:
+                milliseconds = round(seconds * 1000)
+            except OverflowError:
+                milliseconds = _AGES
+            when = round(hub.loop.time() * 1000) + milliseconds
+            known = moments.get(when)
+            moment = known and known()
+            if moment is None:
+                moment = Moment(hub, when / 1000, milliseconds / 1000)
+                moment.key = when
+                moments[when] = ref(moment)
+        moment.entries[id(entry)] = entry
+        if moment.handle is not None:
+            return moment
+        # A signal handler has kept us here until that was over.
+        moment.leave(entry)
