@@ -9,6 +9,7 @@ interrupted it counts as lost, so that whoever waits makes a new one.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -65,6 +66,10 @@ class BaseConnectionPool(Pool[Any]):
             If it fails, the connection is closed.
         *args: Positional arguments for `connect`.
         **kwargs: Its keyword arguments.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A size or a number of seconds is none.
     """
 
     def __init__(
@@ -80,8 +85,10 @@ class BaseConnectionPool(Pool[Any]):
         **kwargs: Any,
     ) -> None:
         for name, seconds in (("max_idle", max_idle), ("max_age", max_age)):
-            if not isinstance(seconds, (int, float)):
-                raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
+            _check_seconds(name, seconds, "")
+        if connect_timeout is not None:
+            _check_seconds("connect_timeout", connect_timeout, ", or None for no limit")
+        self._check_module(db_module)
         if not (cleanup is None or callable(cleanup)):
             raise TypeError(
                 "cleanup is a function that takes a connection, or None for none, not "
@@ -96,7 +103,22 @@ class BaseConnectionPool(Pool[Any]):
         self.cleanup = cleanup
         self._expiration_timer: GreenThread | None = None
         super().__init__(min_size, max_size, order_as_stack=True)
-        self.free_items = deque(map(tuple, self.free_items))
+        self.current_size: int
+        self.free_items: deque[Any] = deque(map(tuple, self.free_items))
+
+    @classmethod
+    def _check_module(cls, db_module: Any) -> None:
+        """Refuse what cannot connect, unless a subclass does so in its own way."""
+        usual: list[Any] = [RawConnectionPool.connect, TpooledConnectionPool.connect]
+        own = getattr(cls.connect, "__func__", None)
+        is_usual = own in [method.__func__ for method in usual] and (
+            cls.create is BaseConnectionPool.create
+        )
+        if is_usual and not callable(getattr(db_module, "connect", None)):
+            raise TypeError(
+                "db_module is a module of the DB-API, such as sqlite3, which has "
+                f"connect(), not {db_module!r}"
+            )
 
     @classmethod
     def connect(
@@ -397,6 +419,13 @@ class _Attempt:
             spawn_n(tpool.execute, made.close)
 
 
+def _check_seconds(name: str, seconds: Any, otherwise: str) -> None:
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is a number of seconds{otherwise}, not {seconds!r}")
+    if math.isnan(seconds):
+        raise ValueError(f"{name} is a number of seconds{otherwise}, not {seconds!r}")
+
+
 def _limit(seconds: float | None) -> Timeout:
     if seconds is not None and in_plain_thread():
         # Nothing interrupts an OS thread.
@@ -421,6 +450,9 @@ class DatabaseConnector:
         conn_pool: The class of the pools; `TpooledConnectionPool` by default.
         *args: Positional arguments for the class.
         **kwargs: Its keyword arguments.
+
+    Raises:
+        TypeError: `credentials` is no mapping, or `conn_pool` no class.
     """
 
     def __init__(
@@ -431,6 +463,16 @@ class DatabaseConnector:
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(credentials, Mapping):
+            raise TypeError(
+                "credentials is a dict of what connect() needs, by host, such as "
+                f"{{'default': {{'user': 'me'}}}}, not {credentials!r}"
+            )
+        if not (conn_pool is None or callable(conn_pool)):
+            raise TypeError(
+                "conn_pool is a class of connection pools, such as RawConnectionPool, "
+                f"not {conn_pool!r}"
+            )
         self._conn_pool_class = conn_pool or TpooledConnectionPool
         self._module = module
         self._args = args

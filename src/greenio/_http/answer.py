@@ -37,6 +37,9 @@ NO_BODY = frozenset({"204", "304"})
 _as_given: dict[str, tuple[str, int]] = {}
 _capitalized: dict[str, tuple[str, int]] = {}
 _MOST_NAMES = 1024
+# How many heads are kept, and how long they may be.
+_MOST_HEADS = 512
+_LONGEST_KEPT = 1024
 
 
 def _learn(name: Any, known: dict[str, tuple[str, int]]) -> tuple[str, int]:
@@ -75,11 +78,11 @@ class AnswerHead:
     """
 
     length: int | None = None
-    close = False
+    close: bool = False
     upgrade: str | None = None
-    has_date = False
+    has_date: bool = False
     # Whether all of these are as they stand here, and there can be a body.
-    is_plain = True
+    is_plain: bool = True
 
     def __init__(
         self, status: str, headers: Iterable[tuple[str, str]], capitalize: bool
@@ -99,7 +102,9 @@ class AnswerHead:
                     continue
                 parts += (prefix, value)
         except TypeError as exc:
-            raise _wrong_type(status, headers, exc) from None
+            texts = _as_texts(status, headers, exc)
+            AnswerHead.__init__(self, status, texts, capitalize)
+            return
         # CR, LF and NUL are not printable, and few headers hold anything that is not.
         if not values.isprintable() and _FORBIDDEN.search(values):
             raise ValueError(
@@ -111,11 +116,11 @@ class AnswerHead:
             if _STATUS.fullmatch(status) is None:
                 raise ValueError(f"this is no status: {status!r}; write '200 OK'")
             parts[1] += " "
-        self.no_body = code in NO_BODY or code[0] == "1"
+        self.no_body: bool = code in NO_BODY or code[0] == "1"
         if self.no_body:
             self.is_plain = False
         try:
-            self.lines = "".join(parts).encode("latin-1")
+            self.lines: bytes = "".join(parts).encode("latin-1")
         except UnicodeEncodeError as exc:
             raise ValueError(
                 f"headers hold characters up to \\xff only ({exc}); "
@@ -146,13 +151,72 @@ class AnswerHead:
         return False
 
 
-def _wrong_type(status: Any, headers: Any, exc: TypeError) -> TypeError:
+class AnswerHeads:
+    """Makes heads of answers, and keeps those that may come again.
+
+    An application says the same thing most of the time. What was checked and written out
+    once is found again by all that it was given, the text itself and not who wrote it.
+
+    Args:
+        capitalize: Whether names are written ``Like-This``.
+    """
+
+    __slots__ = ("_capitalize", "_known")
+
+    def __init__(self, capitalize: bool) -> None:
+        self._capitalize = capitalize
+        self._known: dict[tuple[Any, ...], AnswerHead] = {}
+
+    def make(self, status: str, headers: Iterable[tuple[str, str]]) -> AnswerHead:
+        """Return the head with a status and headers.
+
+        Raises:
+            TypeError: Something is no str.
+            ValueError: Something cannot be sent.
+        """
+        if type(headers) is not list:
+            return AnswerHead(status, headers, self._capitalize)
+        key = (status, *headers)
+        try:
+            head = self._known.get(key)
+        except TypeError:
+            # A header that is a list, say.
+            return AnswerHead(status, headers, self._capitalize)
+        if head is None:
+            head = AnswerHead(status, headers, self._capitalize)
+            # Numbers may be equal and not the same text: 1 and True.
+            if len(head.lines) <= _LONGEST_KEPT and all(
+                type(value) is str for _, value in headers
+            ):
+                if len(self._known) >= _MOST_HEADS:
+                    self._known.clear()
+                self._known[key] = head
+        return head
+
+
+def _as_texts(status: Any, headers: Any, exc: TypeError) -> list[tuple[str, str]]:
+    """Headers with values that are texts; eventlet takes numbers there, too.
+
+    Raises:
+        TypeError: Something else is wrong.
+    """
     if not isinstance(status, str):
-        return TypeError(f"a status must be a str, not {status!r}")
-    try:
-        for name, value in headers:
-            if not isinstance(value, str):
-                return TypeError(f"the value of {name} must be a str, not {value!r}")
-    except (TypeError, ValueError):
-        return TypeError(f"headers must be a list of pairs, not {headers!r}")
-    return exc
+        raise TypeError(f"a status must be a str, not {status!r}") from None
+    if not isinstance(headers, (list, tuple)):
+        raise TypeError(f"headers must be a list of pairs, not {headers!r}") from None
+    texts = []
+    for pair in headers:
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"headers must be a list of pairs, not {headers!r}"
+            ) from None
+        if isinstance(value, (bytes, bytearray)):
+            raise TypeError(
+                f"the value of {name} must be a str, not {value!r}"
+            ) from None
+        texts.append((name, str(value)))
+    if texts == list(headers):
+        raise exc
+    return texts

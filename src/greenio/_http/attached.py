@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .._bridge.await_ import run_green
-from .._net.socket import GreenSocket
 from ..convenience import listen
 from .serve import server
 
@@ -32,8 +31,11 @@ async def serve(
         TypeError: The application is an async one, or an argument is wrong.
         OSError: The address cannot be used.
     """
+    own = None
     if sock is None:
-        sock = listen(address, backlog=1024)
-    elif not isinstance(sock, GreenSocket) and not hasattr(sock, "do_handshake"):
-        sock = GreenSocket(sock)
-    await run_green(server, sock, app, **keywords)
+        sock = own = listen(address, backlog=1024)
+    try:
+        await run_green(server, sock, app, **keywords)
+    finally:
+        if own is not None:
+            own.close()

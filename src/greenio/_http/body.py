@@ -34,17 +34,15 @@ class Input:
         chunked_input: Whether the body is chunked.
     """
 
-    wfile: Any = None
     wfile_line: bytes | None = None
-    chunked_input = False
     # How much has been read.
-    position = 0
+    position: int = 0
     hundred_continue_headers: list[tuple[Any, Any]] | None = None
-    is_hundred_continue_response_sent = False
+    is_hundred_continue_response_sent: bool = False
+    # Whether the answer has begun, after which there can be no ``100 Continue``.
+    headers_sent = False
     # Whether where the body ends is not known any more.
-    broken = False
-    # Whether the application took the socket.
-    taken = False
+    broken: bool = False
     _capitalize = True
     # A ChunkReader, made when it is needed.
     _chunks: Any = None
@@ -58,8 +56,13 @@ class Input:
         wfile_line: bytes | None = None,
         chunked_input: bool = False,
     ) -> None:
+        # What every request looks at is its own: attributes of the class are slow.
         self.rfile = rfile
         self._sock = sock
+        self.wfile: Any = wfile
+        self.chunked_input = chunked_input
+        # Whether the application took the socket.
+        self.taken: bool = False
         # Often a text from the environment.
         self.content_length: int | None = (
             content_length
@@ -69,10 +72,7 @@ class Input:
             else None
         )
         if wfile is not None:
-            self.wfile = wfile
             self.wfile_line = wfile_line
-        if chunked_input:
-            self.chunked_input = True
 
     # -- 100 Continue ----------------------------------------------------------------
 
@@ -107,6 +107,8 @@ class Input:
     def send_hundred_continue_response(self) -> None:
         """Send ``100 Continue``, after which the client sends a body.
 
+        When the answer has begun, nothing is sent.
+
         Raises:
             RuntimeError: The client does not wait for it.
         """
@@ -115,6 +117,8 @@ class Input:
                 "the client has not asked for 100 Continue; "
                 "should_send_hundred_continue tells"
             )
+        if self.headers_sent:
+            return
         lines = [(self.wfile_line or b"HTTP/1.1 100 Continue\r\n").rstrip(b"\r\n")]
         for name, value in self.hundred_continue_headers or ():
             text = _text(name)
@@ -266,6 +270,21 @@ class Input:
         take = getattr(self.rfile, "take_socket", None)
         self.taken = True
         return self._sock if take is None else take()
+
+    def set_idle(self) -> None:
+        """Let the server end a connection that was taken, when it stops.
+
+        Whoever reads from it finds the end then, and `server_stops` says why. Before
+        that, the server would wait for the request to end by itself.
+        """
+        set_idle = getattr(self.rfile, "set_idle", None)
+        if set_idle is not None:
+            set_idle()
+
+    def server_stops(self) -> bool:
+        """Whether the server is about to stop."""
+        server = getattr(self.rfile, "server", None)
+        return getattr(server, "stopping", False) is True
 
 
 def _text(value: Any) -> str:

@@ -19,7 +19,7 @@ from .._net.socket import GreenSocket
 from .._std.originals import raw_socket
 from . import settings
 from .body import Input
-from .errors import ClientGoneError, RequestError
+from .errors import ClientGoneError, RequestError, bad_request
 from .exchange import Exchange
 from .head import HeadProbe, find_end, without_empty_line
 
@@ -62,6 +62,9 @@ class Channel:
         "address",
         "buffer",
         "expired",
+        "held",
+        "local",
+        "owed",
         "phase",
         "probe",
         "server",
@@ -72,15 +75,20 @@ class Channel:
     )
 
     def __init__(self, server: Server, sock: Any, address: Any) -> None:
-        self.server = server
-        self.sock = sock
-        self.address = address
+        self.server: Server = server
+        self.sock: Any = sock
+        self.address: Any = address
         # What has been read, and not been used.
-        self.buffer = b""
-        self.phase = HEAD
-        self.since = server.now
-        self.expired = False
-        self.taken = False
+        self.buffer: bytes = b""
+        self.phase: int = HEAD
+        self.since: float = server.now
+        # The seconds that a body was waited for, less what its bytes were worth.
+        self.owed: float = 0.0
+        self.expired: bool = False
+        self.taken: bool = False
+        # Whether the application that took it waits for its client, not the reverse.
+        self.held: bool = False
+        self.local: str | None = None
         self.probe: HeadProbe | None = None
         # The green thread that serves it now.
         self.worker: Any = None
@@ -109,12 +117,21 @@ class Channel:
         try:
             data = self.sock.recv(settings.RECEIVE)
         except ConnectionError as exc:
-            raise ClientGoneError(f"the client ended the connection: {exc}") from exc
+            if not self.expired:
+                raise ClientGoneError(
+                    f"the client ended the connection: {exc}"
+                ) from exc
+            # What it sends after the end is answered by a reset.
+            data = b""
         finally:
             if self.phase == BODY:
                 self.phase = RUNNING
         if not data and self.expired:
-            raise TimeoutError("the client sent nothing more of the body for too long")
+            raise TimeoutError("the client sent too little of the body for too long")
+        waited = self.server.now - self.since
+        if waited or self.owed:
+            worth = len(data) * self.server.seconds_per_byte
+            self.owed = max(0.0, self.owed + waited - worth)
         return data
 
     def read(self, size: int = -1) -> bytes:
@@ -197,8 +214,17 @@ class Channel:
         Raises:
             RequestError: It cannot become one.
         """
-        if not searched and data[:1] in _NO_METHOD:
+        if data[:1] in _NO_METHOD:
+            if data == b"\r":
+                self.buffer = data
+                return None
+            if self.probe is not None:
+                # There was one before.
+                raise bad_request("the request line is empty")
             data = piece = without_empty_line(data)
+            searched = 0
+            if not data:
+                self.probe = HeadProbe()
         end = find_end(data, searched)
         if end:
             self.buffer = data[end:]
@@ -222,41 +248,47 @@ class Channel:
             RequestError: Its head is refused.
         """
         server = self.server
-        environ = server.environ_of_requests.copy()
-        parser = server.parser
-        parser.parse(head, environ, server.url_length_limit)
-        keep_alive = parser.keep_alive
-        length = parser.length
-        body = Input(self, length if length > 0 else None, self.sock)
-        if length < 0:
-            body.chunked_input = True
-        if parser.expects:
-            body.wfile = self
+        heads = server.heads or server.start_reading()
+        environ, facts = heads.read(head, server.url_length_limit)
+        length = facts.length
+        if length:
+            self.owed = 0.0
+            body = Input(self, length if length > 0 else None, self.sock)
+            if length < 0:
+                body.chunked_input = True
+            if facts.expects:
+                body.wfile = self
+        else:
+            body = Input(self, None, self.sock)
         environ["wsgi.input"] = environ["eventlet.input"] = body
         environ["eventlet.posthooks"] = []
-        if "CONTENT_TYPE" not in environ:
-            environ["CONTENT_TYPE"] = "text/plain"
         address = self.address
         if type(address) is tuple:
             environ["REMOTE_ADDR"] = address[0]
             environ["REMOTE_PORT"] = str(address[1])
-        if server.header_defaults:
-            for key, value in server.header_defaults.items():
-                environ.setdefault(key, value)
-        return Exchange(
-            server,
-            self,
-            environ,
-            body,
-            parser.http11 and server.speaks_11,
-            keep_alive and server.keeps_alive,
-        ).run()
+            if server.is_wildcard:
+                environ["SERVER_NAME"] = self.local_name()
+        else:
+            environ["REMOTE_ADDR"] = "unix"
+            environ["REMOTE_PORT"] = ""
+        exchange = Exchange(server, self, environ, body, facts.http11, facts.keep_alive)
+        return exchange.run()
+
+    def local_name(self) -> str:
+        """The address that the client connected to, where the server listens on all."""
+        name = self.local
+        if name is None:
+            try:
+                name = self.local = self.sock.getsockname()[0]
+            except OSError:
+                return "localhost"
+        return name
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is refused."""
         self.server.log_refused(self, error)
         try:
-            self.sock.sendall(refusal(error))
+            self.sock.sendall(refusal(self.server, error))
         except OSError:
             pass
 
@@ -266,7 +298,8 @@ class Channel:
         """It took too long; called in the loop greenlet."""
         self.expired = True
         if self.phase == HEAD and self.buffer:
-            self._send_now(refusal(RequestError("408 Request Timeout")))
+            error = RequestError("408 Request Timeout")
+            self._send_now(refusal(self.server, error))
         self.shut()
 
     def shut(self) -> None:
@@ -280,6 +313,21 @@ class Channel:
         """The server stops, and this waits for a request: end it, unless one came."""
         try:
             # What has come can still be read, and answered.
+            _raw_shutdown(self.sock, _SHUT_RD)
+        except OSError:
+            pass
+
+    def set_idle(self) -> None:
+        """Let the server end this when it stops, though its request runs.
+
+        For an application that has taken the socket, and waits for what comes.
+        """
+        self.held = True
+
+    def end_held(self) -> None:
+        """The server stops: have the application that reads find the end."""
+        self.held = False
+        try:
             _raw_shutdown(self.sock, _SHUT_RD)
         except OSError:
             pass
@@ -369,11 +417,11 @@ class GreenConnection:
         return head
 
 
-def refusal(error: RequestError) -> bytes:
+def refusal(server: Server, error: RequestError) -> bytes:
     """The answer to a request that is refused."""
-    body = f"{error}\n".encode("latin-1", "replace")
+    kind, body = server.error_page(error)
     return (
-        f"HTTP/1.1 {error.status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"HTTP/1.1 {error.status}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     ).encode("latin-1") + body
 

@@ -31,10 +31,9 @@ from ..convenience import StopServe
 from . import settings
 from .answer import AnswerHead
 from .body import Input
-from .errors import ChunkReadError, ClientGoneError
+from .errors import ChunkReadError, ClientGoneError, RequestError
 from .logs import timer
 
-_KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CLOSE = b"Connection: close\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -106,13 +105,12 @@ class Exchange:
         keep_alive: Whether another request may follow.
     """
 
-    head: AnswerHead | None = None
-    head_sent = False
-    client_gone = False
-    chunked = False
+    client_gone: bool = False
+    chunked: bool = False
     # How much of the announced length is still to come; None if none was.
     left: int | None = None
-    sent = 0
+    # The client's address and port for the log, if a protocol says them.
+    client: tuple[Any, Any] | None = None
 
     def __init__(
         self,
@@ -128,8 +126,12 @@ class Exchange:
         self.environ = environ
         self.body = body
         self.http11 = http11
-        self.keep_alive = keep_alive
-        self.is_head = environ["REQUEST_METHOD"] == "HEAD"
+        self.keep_alive: bool = keep_alive
+        self.is_head: Any = environ["REQUEST_METHOD"] == "HEAD"
+        # Here and not in the class, whose attributes are found more slowly.
+        self.head: AnswerHead | None = None
+        self.head_sent: bool = False
+        self.sent: int = 0
 
     # -- what the application calls ------------------------------------------------
 
@@ -146,11 +148,12 @@ class Exchange:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
-        elif self.head is not None:
+        elif self.head_sent:
             raise AssertionError(
-                "start_response() was called before; pass exc_info to call it again"
+                "start_response() was called before, and what it said has been sent; "
+                "pass exc_info to call it again"
             )
-        self.head = AnswerHead(status, headers, self.server.capitalize_response_headers)
+        self.head = self.server.answer_heads.make(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -168,9 +171,12 @@ class Exchange:
         try:
             self.connection.send(data)
         except OSError:
-            self.client_gone = True
-            self.keep_alive = False
+            self._lost_client()
             raise
+
+    def _lost_client(self) -> None:
+        self.client_gone = True
+        self.keep_alive = False
 
     def _head_bytes(self, length: int | None) -> bytes:
         """The head, framed for a body of a known length, or of an unknown one."""
@@ -185,13 +191,8 @@ class Exchange:
         if head.length is not None:
             length = head.length
         if head.no_body:
-            # A 304 may say how long the body would be.
-            framing = b"\r\n"
-            if head.length is not None and head.status[0] == "3":
-                framing = b"\r\nContent-Length: %d\r\n" % head.length
             self.left = 0
-            if head.status[0] == "1":
-                self.keep_alive = False
+            framing = self._framing_of_none(head)
         elif length is not None:
             framing = b"\r\nContent-Length: %d\r\n" % length
             self.left = length
@@ -208,13 +209,29 @@ class Exchange:
             connection = f"Connection: {head.upgrade}\r\n".encode("latin-1")
         elif not self.keep_alive:
             connection = _CLOSE
-        elif not self.http11:
-            connection = _KEEP_ALIVE
         else:
-            connection = b""
+            connection = self._kept()
         date = b"" if head.has_date else server.clock.header
         self.head_sent = True
-        return b"".join((head.lines, framing, date, connection, b"\r\n"))
+        lines = head.lines
+        if not server.speaks_11:
+            lines = b"HTTP/1.0" + lines[8:]
+        return b"".join((lines, framing, date, connection, b"\r\n"))
+
+    def _framing_of_none(self, head: AnswerHead) -> bytes:
+        """What frames an answer without a body."""
+        if head.status[0] == "1":
+            self.keep_alive = False
+        # A 304 may say how long the body would be.
+        if head.length is not None and head.status[0] == "3":
+            return b"\r\nContent-Length: %d\r\n" % head.length
+        return b"\r\n"
+
+    def _kept(self) -> bytes:
+        """What tells a client that its connection is kept, if it has asked for that."""
+        asked = self.environ.get("HTTP_CONNECTION", "").lower() == "keep-alive"
+        line: bytes = self.server.keep_alive_line
+        return line if asked or not self.http11 else b""
 
     def _send_head(self, length: int | None, data: bytes) -> None:
         # A client that waits for 100 Continue and gets a final answer may still send
@@ -222,6 +239,8 @@ class Exchange:
         body = self.body
         if body.wfile is not None and body.should_send_hundred_continue:
             self.keep_alive = False
+            # It would come in the middle of this one.
+            body.headers_sent = True
         head = self._head_bytes(length)
         if self.is_head or not data:
             self._send(head)
@@ -270,15 +289,12 @@ class Exchange:
         """
         server = self.server
         begun = timer() if server.log_output else 0.0
-        result: Any = None
         try:
-            try:
-                result = server.app(self.environ, self.start_response)
-                self._answer(result)
-            finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+            result = server.app(self.environ, self.start_response)
+            if type(result) is list:
+                self._answer_list(result)
+            else:
+                self._answer_any(result)
         except Exception as exc:
             self._failed(exc)
         except Timeout as exc:
@@ -287,7 +303,7 @@ class Exchange:
             self.keep_alive = False
             raise
         finally:
-            del result
+            result = None
             if server.log_output:
                 server.log_exchange(self, timer() - begun)
             hooks = self.environ.get("eventlet.posthooks")
@@ -300,12 +316,16 @@ class Exchange:
             return body.can_be_followed()
         return True
 
+    def _answer_any(self, result: Any) -> None:
+        """Send an answer that may be anything, and close it."""
+        try:
+            self._answer(result)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
     def _answer(self, result: Any) -> None:
-        if type(result) is list and len(result) == 1 and not self.head_sent:
-            data = result[0]
-            if type(data) is bytes:
-                self._send_whole(data)
-                return
         if self.head is None and self._was_handled(result):
             self.keep_alive = False
             return
@@ -313,6 +333,8 @@ class Exchange:
             pass
         elif isinstance(result, (list, tuple)):
             self._send_list(result)
+        elif isinstance(result, str):
+            self._send_list([result])
         else:
             self._iterate(result)
         if self.chunked:
@@ -320,12 +342,20 @@ class Exchange:
         elif self.left and not self.is_head:
             self._too_short()
 
-    def _send_whole(self, data: bytes) -> None:
-        """Send an answer that is there in one piece."""
+    def _answer_list(self, result: list[bytes]) -> None:
+        """Send an answer that is a list."""
         head = self.head
         if (
-            head is not None
-            and head.is_plain
+            head is None
+            or len(result) != 1
+            or type(result[0]) is not bytes
+            or self.head_sent
+        ):
+            self._answer(result)
+            return
+        data = result[0]
+        if (
+            head.is_plain
             and self.keep_alive
             and self.http11
             and not self.is_head
@@ -335,10 +365,15 @@ class Exchange:
             # What `_send_head` comes to, where nothing is special.
             self.head_sent = True
             self.sent = size = len(data)
-            self._send(
-                b"%b\r\nContent-Length: %d\r\n%b\r\n%b"
-                % (head.lines, size, self.server.clock.header, data)
-            )
+            kept = self._kept() if "HTTP_CONNECTION" in self.environ else b""
+            try:
+                self.connection.send(
+                    b"%b\r\nContent-Length: %d\r\n%b%b\r\n%b"
+                    % (head.lines, size, self.server.clock.header, kept, data)
+                )
+            except OSError:
+                self._lost_client()
+                raise
             return
         self._send_head(len(data), data)
         if self.left:
@@ -360,7 +395,7 @@ class Exchange:
         return said
 
     def _send_list(self, result: Any) -> None:
-        data = b"".join([_checked(part) for part in result])
+        data = b"".join([_encoded(part) for part in result])
         if self.head_sent:
             self._send_body(data)
         elif self.is_head and not data:
@@ -375,7 +410,7 @@ class Exchange:
         least: int | None = None
         for piece in result:
             if type(piece) is not bytes:
-                piece = _checked(piece)
+                piece = _encoded(piece)
             if not piece:
                 continue
             if least is None:
@@ -418,8 +453,7 @@ class Exchange:
         try:
             sent = sendfile(file, offset, size)
         except OSError:
-            self.client_gone = True
-            self.keep_alive = False
+            self._lost_client()
             raise
         self.sent += sent
         assert self.left is not None
@@ -449,7 +483,7 @@ class Exchange:
             server.log.debug(f"{self._what()}: the client has gone ({exc!r})")
             return
         text = "".join(traceback.format_exception(exc))
-        server.log.error(text)
+        self._log_failure(exc, text)
         if self.head_sent:
             return
         if isinstance(exc, ChunkReadError):
@@ -459,11 +493,12 @@ class Exchange:
                 "500 Internal Server Error", text if server.shows_tracebacks else ""
             )
 
+    def _log_failure(self, exc: BaseException, text: str) -> None:
+        self.server.log.error(text)
+
     def _send_error(self, status: str, text: str) -> None:
-        body = (text or f"{status}\n").encode("utf-8", "replace")
-        self.head = AnswerHead(
-            status, [("Content-Type", "text/plain; charset=utf-8")], capitalize=True
-        )
+        kind, body = self.server.error_page(RequestError(status), text)
+        self.head = AnswerHead(status, [("Content-Type", kind)], capitalize=True)
         try:
             self._send_head(len(body), body)
         except OSError:
@@ -492,3 +527,8 @@ def _checked(piece: Any) -> bytes:
     raise TypeError(
         f"an application's answer is made of bytes, not {type(piece).__name__}: encode it"
     )
+
+
+def _encoded(piece: Any) -> bytes:
+    """A part of what an application returns; eventlet takes text there, in ASCII."""
+    return piece.encode("ascii") if isinstance(piece, str) else _checked(piece)

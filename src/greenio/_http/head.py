@@ -15,6 +15,8 @@ request line, versions other than 1.0 and 1.1, Host missing or repeated,
 Transfer-Encoding on 1.0 or other than exactly ``chunked``, and all limits. Empty lines
 in front are dropped before it sees anything: one, as RFC 9112 (2.2) wants it.
 
+Bytes above ASCII in a target are shown to it quoted, since it takes none.
+
 llhttp knows methods by name. Any other token is shown to it as ``GET``, and is what the
 application gets: Swift has methods of its own.
 """
@@ -22,7 +24,6 @@ application gets: Swift has methods of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -43,12 +44,13 @@ Headers = list[tuple[str, str]]
 _END = b"\r\n\r\n"
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} ")
 # Those that llhttp treats like any other. CONNECT is not among them.
-_PLAIN_METHODS = frozenset(
+PLAIN_METHODS = frozenset(
     b"GET HEAD POST PUT DELETE OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE "
     b"LOCK UNLOCK SEARCH REPORT MKCALENDAR PURGE LINK UNLINK".split()
 )
 _CONNECTION_TOKENS = re.compile(r"[^\s,]+")
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01])\d\.\d\r\n\Z")
+_ABOVE_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_11 = b" HTTP/1.1\r\n"
 _LINE_10 = b" HTTP/1.0\r\n"
 
@@ -85,15 +87,18 @@ class HeadParser:
         keep_alive: Whether the client wants to keep the connection.
         length: The length of the body; -1 if it is chunked.
         expects: Whether the client waits for ``100 Continue``.
+        target: The request's target, as it came.
+        dropped: Whether headers with underscores were left out of the environment.
     """
 
     def __init__(self) -> None:
-        self.method = "GET"
-        self.http11 = True
-        self.keep_alive = True
-        self.length = 0
-        self.expects = False
-        self._url = b""
+        self.method: str = "GET"
+        self.http11: bool = True
+        self.keep_alive: bool = True
+        self.length: int = 0
+        self.expects: bool = False
+        self.target: bytes = b""
+        self.dropped: bool = False
         self._environ: Environ = {}
         self._raw: Headers = []
         self._complete = False
@@ -103,7 +108,7 @@ class HeadParser:
 
     def on_url(self, url: bytes) -> None:
         """Take the request target, or a part of it."""
-        self._url += url
+        self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
@@ -115,6 +120,7 @@ class HeadParser:
         self._raw.append((name_text, text))
         environ = self._environ
         if key is None:
+            self.dropped = True
             return
         if key in environ:
             # Two lengths, or two codings, llhttp has refused, and two hosts come out
@@ -148,12 +154,13 @@ class HeadParser:
         self._environ = environ
         raw: Headers = []
         self._raw = raw
-        self._url = b""
+        self.target = b""
+        self.dropped = False
         self._complete = False
         method = head[: head.find(b" ")]
         fresh = False
         try:
-            if method in _PLAIN_METHODS:
+            if method in PLAIN_METHODS:
                 self._parser.feed_data(head)
             else:
                 fresh = True
@@ -163,13 +170,16 @@ class HeadParser:
         except HttpParserError as exc:
             self._parser = HttpRequestParser(self)
             line = head[: line_end + 2]
-            if _OTHER_VERSION.search(line):
-                raise RequestError("505 HTTP Version Not Supported") from None
-            raise bad_request(str(exc)) from None
+            if line.isascii() or _OTHER_VERSION.search(line):
+                raise self._refusal(line, exc) from None
+            # It cannot be ASCII the second time.
+            self.parse(with_quoted_target(head, line_end), environ, 3 * url_limit)
+            self._give_raw_target(line, environ)
+            return
         if not self._complete:
             self._parser = HttpRequestParser(self)
             raise bad_request("the head does not end where it seems to")
-        url = self._url
+        url = self.target
         start = len(method) + 1 + len(url)
         version = head[start : start + 11]
         self.http11 = http11 = version == _LINE_11
@@ -190,16 +200,21 @@ class HeadParser:
             # It waits for a body, or for no other head.
             self._parser = HttpRequestParser(self)
             self._measure_body(environ, http11)
-        if len(raw) > 1:
+        if len(raw) > 1 or (raw and "HTTP_CONNECTION" in environ):
             self._look_closer(environ, http11, raw)
         else:
             self.keep_alive = http11
             self.expects = False
-            if raw and "HTTP_CONNECTION" in environ:
-                self._look_closer(environ, http11, raw)
         if http11 and "HTTP_HOST" not in environ:
             raise bad_request("there is no Host")
         self._split_url(url, environ)
+
+    @staticmethod
+    def _give_raw_target(line: bytes, environ: Environ) -> None:
+        """Let the environment say what came."""
+        path, _, query = line.split(b" ")[1].partition(b"?")
+        environ["RAW_PATH_INFO"] = path.decode("latin-1")
+        environ["QUERY_STRING"] = query.decode("latin-1")
 
     def _feed_other(self, method: bytes, head: bytes) -> None:
         if method == b"CONNECT":
@@ -208,6 +223,13 @@ class HeadParser:
         if _METHOD.match(head) is None:
             raise bad_request("the method is no token")
         self._parser.feed_data(b"GET" + head[len(method) :])
+
+    @staticmethod
+    def _refusal(line: bytes, error: HttpParserError) -> RequestError:
+        """What llhttp's refusal of a head means, which begins with that line."""
+        if _OTHER_VERSION.search(line):
+            return RequestError("505 HTTP Version Not Supported")
+        return bad_request(str(error))
 
     @staticmethod
     def _wrong_line(version: bytes) -> RequestError:
@@ -272,7 +294,10 @@ class HeadParser:
             if b"?" in authority:
                 authority, _, query = authority.partition(b"?")
                 slash, rest = b"/?", query + slash + rest
-            environ["HTTP_HOST"] = authority.rpartition(b"@")[2].decode("ascii")
+            host = authority.rpartition(b"@")[2].decode("ascii")
+            if not host or host[0] == ":":
+                raise bad_request("the target names no host")
+            environ["HTTP_HOST"] = host
             url = (slash or b"/") + rest
         path, _, query = url.partition(b"?")
         text = path.decode("latin-1")
@@ -312,16 +337,7 @@ class HeadProbe:
                     raise RequestError("414 URI Too Long")
                 return
             self._line_there = True
-            if data.find(b"\n") - 1 > url_limit:
-                raise RequestError("414 URI Too Long")
-            piece = data
-            space = data.find(b" ")
-            if data[:space] not in _PLAIN_METHODS:
-                if _METHOD.match(data) is None:
-                    raise bad_request("the method is no token")
-                piece = b"GET" + data[space:]
-                if data[:space] == b"CONNECT":
-                    self._known_method = True
+            piece = self._with_plain_line(data, url_limit)
         if len(data) > settings.MAX_TOTAL_HEADER_SIZE:
             raise HeadersTooLarge
         if self._known_method:
@@ -332,6 +348,45 @@ class HeadProbe:
             pass
         except HttpParserError as exc:
             raise bad_request(str(exc)) from None
+
+    def _with_plain_line(self, data: bytes, url_limit: int) -> bytes:
+        """Return what llhttp is to see instead of data with a first line like this."""
+        if data.find(b"\n") - 1 > url_limit:
+            raise RequestError("414 URI Too Long")
+        space = data.find(b" ")
+        if data[:space] not in PLAIN_METHODS:
+            if _METHOD.match(data) is None:
+                raise bad_request("the method is no token")
+            self._known_method = data[:space] == b"CONNECT"
+            data = b"GET" + data[space:]
+        line_end = data.find(b"\n")
+        if not data[:line_end].isascii():
+            data = with_quoted_target(data, line_end)
+        return data
+
+
+def with_quoted_target(head: bytes, line_end: int) -> bytes:
+    """A head whose target has bytes above ASCII, with those quoted: ``%C3``.
+
+    No target may have them, but browsers and curl send them as they were typed, and they
+    mean the same.
+
+    Args:
+        head: The head, or a part of it.
+        line_end: Where its first line ends.
+
+    Raises:
+        RequestError: There are such bytes elsewhere in the line.
+    """
+    method, *targets, version = head[:line_end].split(b" ")
+    if (
+        len(targets) != 1
+        or targets[0][:1] != b"/"
+        or not (method.isascii() and version.isascii())
+    ):
+        raise bad_request("the request line holds what it cannot hold")
+    target = _ABOVE_ASCII.sub(lambda match: b"%%%02X" % match[0][0], targets[0])
+    return b" ".join((method, target, version)) + head[line_end:]
 
 
 def find_end(data: bytes, searched: int = 0) -> int:
@@ -359,6 +414,3 @@ def without_empty_line(data: bytes) -> bytes:
     if data[:1] in (b"\r", b"\n", b" ") and data != b"\r":
         raise bad_request("the request line is empty")
     return data
-
-
-ParseHead = Callable[[bytes, Environ, int], None]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sys
 import time  # noqa: TID251 - the wall clock, which nobody patches
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .._std.originals import os_write
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .server import Server
 
 _MONTHS = [
     "",
@@ -59,6 +66,7 @@ class LoggerFileWrapper(LoggerNull):
     def __init__(self, log: Any, debug: bool) -> None:
         self.log = log
         self._debug = debug
+        self._failed = False
 
     def error(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Write a message."""
@@ -78,7 +86,21 @@ class LoggerFileWrapper(LoggerNull):
         text = msg + "\n"
         if args:
             text = text % args
-        self.log.write(text)
+        try:
+            self.log.write(text)
+        except (OSError, ValueError) as exc:
+            self._say_once(exc)
+
+    def _say_once(self, exc: Exception) -> None:
+        """Say that the log is full, or closed: that is no reason to serve nobody."""
+        if self._failed:
+            return
+        self._failed = True
+        line = f"greenio.wsgi cannot write to its log {self.log!r}: {exc!r}\n"
+        try:
+            os_write(2, line.encode(errors="backslashreplace"))
+        except OSError:
+            pass
 
     def flush(self) -> None:
         """Flush the file, if it can be."""
@@ -87,16 +109,32 @@ class LoggerFileWrapper(LoggerNull):
             flush()
 
 
-def get_logger(log: Any, debug: bool) -> Any:
+class ErrorsOnly(LoggerNull):
+    """A logger of which only errors get through.
+
+    Args:
+        log: The logger that they go to.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self.log = log
+
+    def error(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Write a message."""
+        self.log.error(msg, *args, **kwargs)
+
+
+def get_logger(log: Any, debug: bool, *, log_output: bool = True) -> Any:
     """Return a logger that writes to `log`.
 
     Args:
         log: A logger (with ``info`` and ``debug``), a file, or None for standard error.
         debug: Whether messages for debugging are written too.
+        log_output: Whether anything but errors is.
     """
-    if callable(getattr(log, "info", None)) and callable(getattr(log, "debug", None)):
-        return log
-    return LoggerFileWrapper(log or sys.stderr, debug)
+    if not (callable(getattr(log, "info", None)) and callable(log.debug)):
+        log = LoggerFileWrapper(log or sys.stderr, debug)
+    return log if log_output else ErrorsOnly(log)
 
 
 def format_date_time(timestamp: float) -> str:
@@ -115,9 +153,9 @@ class Clock:
 
     def __init__(self) -> None:
         self._second = -1
-        self.header = b""
-        self.line = ""
-        self.line_with_zone = ""
+        self.header: bytes = b""
+        self.line: str = ""
+        self.line_with_zone: str = ""
 
     def update(self) -> None:
         """Look at the time."""
@@ -153,3 +191,80 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in quoted
     )
+
+
+# What a log format may name.
+LOG_FIELDS: dict[str, Any] = {
+    "client_ip": "",
+    "client_port": "",
+    "date_time": "",
+    "log_time": "",
+    "request_line": "",
+    "status_code": "",
+    "body_length": 0,
+    "wall_seconds": 0.0,
+    "referer": "",
+    "user_agent": "",
+}
+
+
+class ErrorFile:
+    """``wsgi.errors``: what is written there goes into the log."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def write(self, text: str) -> int:
+        """Write to the log."""
+        line = text.rstrip("\n")
+        if line:
+            self._log.error(line)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+def access_line(server: Server, exchange: Exchange, seconds: float) -> str:
+    """What the log says of a request."""
+    environ = exchange.environ
+    client = exchange.client
+    if client is not None:
+        host, port = client
+        host = printable(str(host))
+    else:
+        address = exchange.connection.address
+        host, port = address[:2] if type(address) is tuple else ("unix", "")
+        if server.log_x_forwarded_for:
+            forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+            if forwarded:
+                host = printable(f"{forwarded.replace(' ', '')},{host}")
+    query = environ.get("QUERY_STRING")
+    line = (
+        f"{environ['REQUEST_METHOD']} {environ.get('RAW_PATH_INFO', '')}"
+        f"{'?' if query else ''}{query} {environ['SERVER_PROTOCOL']}"
+    )
+    line = printable(line)
+    clock = server.clock
+    if server.uses_default_format:
+        return (
+            f'{host} - - [{clock.line}] "{line}" {exchange.status_code} '
+            f"{exchange.sent} {seconds:.6f}"
+        )
+    return server.log_format % {
+        "client_ip": host,
+        "client_port": port,
+        "date_time": clock.line,
+        "log_time": clock.line_with_zone,
+        "request_line": line,
+        "status_code": exchange.status_code,
+        "body_length": exchange.sent,
+        "wall_seconds": seconds,
+        "referer": printable(environ.get("HTTP_REFERER", "-")),
+        "user_agent": printable(environ.get("HTTP_USER_AGENT", "-")),
+    }

@@ -12,34 +12,40 @@ next request: a new greenlet would cost more than all the rest of a short one. N
 means that somebody kept a reference to it, or set something on it: then the next request
 gets another, since libraries keep what belongs to a request by `getcurrent()`.
 
-On uvloop the listener's callback may not switch to greenlets (see `_kernel.hub`), so the
-request is put into `LoopServing.waiting`, which the run queue comes to. There, too, wait
-those for which there is no room: no more than `limit` run at a time.
+Requests wait in `LoopServing.waiting` for the run queue to come to it: on uvloop the
+listener's callback may not switch to greenlets (see `_kernel.run_queue`), and whatever the
+loop, those that come in one turn are served by one worker, one after the other, until
+one of them has to wait for something; so a short request costs no switch at all. No
+more than `limit` run at a time.
 """
 
 from __future__ import annotations
 
-import sys
-import weakref
 from collections import deque
 from contextvars import Context
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 from greenlet import getcurrent
 
 from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub
-from .._kernel.descriptors import READ, Listener
+from .._kernel.hub import Hub
 from .._net.socket import GreenSocket
+from .._reactor.descriptors import READ, Listener
+from .._reactor.scheduler import NotSwitchedTo
 from .._std.originals import raw_socket
 from . import settings
 from .connection import (
+    BODY,
     CLOSED,
     HEAD,
     IDLE,
     LINGERING,
     RUNNING,
     Channel,
+    _raw_send,
     _raw_shutdown,
     refusal,
 )
@@ -51,9 +57,14 @@ if TYPE_CHECKING:
 _raw_recv = raw_socket.recv
 _raw_fileno = raw_socket.fileno
 _SHUT_WR = 1
+# Where a head ends, and what none begins with, or anything below it.
+_HEAD_END = b"\r\n\r\n"
+_SPACE = 0x20
 _LINGER_BYTES = 1024 * 1024
-# The job that ends a worker.
-_END = object()
+# What a worker is to do.
+_WAIT = 0
+_SERVE = 1
+_END = 2
 # How many greenlets that have nothing to do are kept.
 _MOST_IDLE = 256
 
@@ -66,12 +77,40 @@ class _RequestListener(Listener):
     channel: LoopChannel | None
 
     def _on_ready(self) -> None:
-        if self.waiter is None:
-            channel = self.channel
-            if channel is not None and channel.phase != RUNNING:
-                channel.readable()
+        channel = self.channel
+        if (
+            channel is None
+            or self.waiter is not None
+            or (phase := channel.phase) == RUNNING
+            or phase == BODY
+        ):
+            Listener._on_ready(self)
+            return
+        try:
+            piece = _raw_recv(channel.sock, settings.RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            channel.close()
+            return
+        if not channel.buffer and (
+            phase == IDLE or (phase == HEAD and channel.probe is None)
+        ):
+            end = piece.find(_HEAD_END) + 4
+            if end > 3 and piece[0] > _SPACE:
+                # A head that comes whole, as nearly all do.
+                if end == len(piece):
+                    channel.head = piece
+                else:
+                    channel.head = piece[:end]
+                    channel.buffer = piece[end:]
+                channel.phase = RUNNING
+                serving = channel.serving
+                serving.waiting.append(channel)
+                if not serving.queued:
+                    serving.queue()
                 return
-        Listener._on_ready(self)
+        channel.received(piece)
 
     def _dropped(self, registration: object) -> None:
         Listener._dropped(self, registration)
@@ -89,28 +128,20 @@ class LoopChannel(Channel):
 
     def __init__(self, serving: LoopServing, sock: GreenSocket, address: Any) -> None:
         super().__init__(serving.server, sock, address)
-        self.serving = serving
-        self.head = b""
+        self.serving: LoopServing = serving
+        self.head: bytes = b""
         # How much is dropped before the end, when lingering.
-        self.left = 0
-        self.listener = listener = _RequestListener(
-            serving.hub.descriptors, _raw_fileno(sock), READ
-        )
+        self.left: int = 0
+        listener = _RequestListener(serving.hub.descriptors, _raw_fileno(sock), READ)
+        self.listener: _RequestListener = listener
         listener.channel = self
         sock._reader = listener
         listener.register()
 
     # -- called by the loop ----------------------------------------------------------
 
-    def readable(self) -> None:
+    def received(self, piece: bytes) -> None:
         """Read a head, or drop what comes after the end."""
-        try:
-            piece = _raw_recv(self.sock, settings.RECEIVE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.close()
-            return
         if not piece:
             self.close()
             return
@@ -121,8 +152,8 @@ class LoopChannel(Channel):
                 self.close()
             return
         if phase == IDLE:
-            self.phase = HEAD
-            self.since = self.server.now
+            self.phase: int = HEAD
+            self.since: float = self.server.now
         data = self.buffer
         try:
             if data:
@@ -135,9 +166,19 @@ class LoopChannel(Channel):
         if head is not None:
             self.head = head
             self.phase = RUNNING
-            self.serving.dispatch(self)
+            self.serving.add_request(self)
 
     # -- called by the worker ----------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send all of it, waiting if the client is slow."""
+        sock = self.sock
+        try:
+            sent = _raw_send(sock, data)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(data):
+            sock.sendall(memoryview(data)[sent:])
 
     def run(self) -> None:
         """Serve the request whose head is there, and wait for the next one."""
@@ -148,19 +189,27 @@ class LoopChannel(Channel):
         except RequestError as error:
             refused = error
         finally:
-            self.worker = None
+            self.worker: Any = None
             self.head = b""
             if not keep and refused is None:
                 self.end()
-        if refused is not None:
+        if keep:
+            server = self.server
+            if self.buffer or server.stopping:
+                self._await_next()
+                return
+            self.since = server.now
+            self.phase = IDLE
+            listener = self.listener
+            if not listener.registered or self.sock._reader is not listener:
+                self._watch()
+        elif refused is not None:
             self.refuse_and_end(refused)
-        elif keep:
-            self._await_next()
 
     def _await_next(self) -> None:
         data = self.buffer
         server = self.server
-        if server.stopping:
+        if server.stopping and not server.idle_grace:
             self.close()
             return
         self.since = server.now
@@ -175,7 +224,7 @@ class LoopChannel(Channel):
                 self.head = head
                 self.phase = RUNNING
                 # Behind the others: one client's pipeline is no reason to wait.
-                self.serving.queue(self)
+                self.serving.add_request(self)
                 return
         else:
             self.phase = IDLE
@@ -202,7 +251,7 @@ class LoopChannel(Channel):
     def refuse_and_end(self, error: RequestError) -> None:
         """Answer a request that is refused, and end the connection."""
         self.server.log_refused(self, error)
-        self._send_now(refusal(error))
+        self._send_now(refusal(self.server, error))
         self.end()
 
     def end(self) -> None:
@@ -215,7 +264,7 @@ class LoopChannel(Channel):
         except OSError:
             self.close()
             return
-        self.buffer = b""
+        self.buffer: bytes = b""
         self.phase = LINGERING
         self.left = _LINGER_BYTES
         self.since = self.server.now
@@ -235,7 +284,7 @@ class LoopChannel(Channel):
 
     def end_idle(self) -> None:
         """The server stops, and this waits for a request: end it, unless one came."""
-        self.readable()
+        self.listener._on_ready()
         if self.phase == IDLE or (self.phase == HEAD and not self.buffer):
             self.close()
 
@@ -250,10 +299,10 @@ class LoopChannel(Channel):
 class Worker(GreenThread):
     """A green thread that serves one request after another, of any connection."""
 
-    __slots__ = ("job", "parked")
+    __slots__ = ("order", "parked")
 
-    job: Any
-    # Whether it has waited since its request began.
+    order: int
+    # Whether its request has waited for something.
     parked: bool
 
 
@@ -269,34 +318,41 @@ class LoopServing:
 
     def __init__(self, server: Server, max_size: int | None, context: Context) -> None:
         self.server = server
-        self.hub = get_hub()
+        self.hub: Hub = get_hub()
         self.context = context
         self.max_size = max_size
-        self.limit = max_size or settings.DEFAULT_MAX_SIMULTANEOUS_REQUESTS
+        self.limit: int = max_size or settings.DEFAULT_MAX_SIMULTANEOUS_REQUESTS
         self.waiting: deque[LoopChannel] = deque()
         self.running = 0
-        self._queued = False
+        # How many of those that wait are to be served in this turn.
+        self.left: int = 0
+        # Whether `run_waiting` is to come.
+        self.queued: bool = False
         self._idle: list[Worker] = []
         self._ended: list[Worker] = []
         self._acceptor: Any = None
-        self._defers = self.hub.defers
         # Without a cycle between the two, for the sake of workers that end later.
-        self._run_waiting_entry = _Entry(self)
+        self._entry = _Entry(self)
+
+    def has_room(self) -> bool:
+        """Whether another connection may be open."""
+        return self.max_size is None or len(self.server.channels) < self.max_size
+
+    def wait_for_room(self) -> None:
+        """Wait until another connection may be open."""
+        while not self.has_room():
+            self._acceptor = getcurrent()
+            try:
+                self.hub.park()
+            finally:
+                self._acceptor = None
 
     def add(self, sock: GreenSocket, address: Any) -> None:
-        """Serve a connection that was accepted, waiting if there are too many."""
+        """Serve a connection that was accepted."""
         server = self.server
-        most = self.max_size
-        if most is not None:
-            while len(server.channels) >= most:
-                self._acceptor = getcurrent()
-                try:
-                    self.hub.park()
-                finally:
-                    self._acceptor = None
         if server.socket_timeout is not None:
             sock.settimeout(server.socket_timeout)
-        server.channels.add(LoopChannel(self, sock, address))
+        server.channels.add(server.make_loop_channel(self, sock, address))
 
     def closed(self, channel: LoopChannel) -> None:
         """A connection has ended."""
@@ -309,32 +365,25 @@ class LoopServing:
         """Let go of the greenlets that have nothing to do."""
         idle, self._idle = self._idle, []
         for worker in idle:
-            worker.job = _END
+            worker.order = _END
             self.hub.wake(worker)
 
     # -- requests ------------------------------------------------------------------------
 
-    def dispatch(self, channel: LoopChannel) -> None:
-        """Run a request, from the callback of its listener."""
-        if (
-            self._defers
-            or self.running >= self.limit
-            or getcurrent() is not self.hub.loop_greenlet
-        ):
-            self.queue(channel)
-        else:
-            self._run(channel)
-
-    def queue(self, channel: LoopChannel) -> None:
+    def add_request(self, channel: LoopChannel) -> None:
         """Run a request when its turn comes."""
         self.waiting.append(channel)
-        if not self._queued:
-            self._queued = True
-            self.hub.wake(self._run_waiting_entry)
+        if not self.queued:
+            self.queue()
+
+    def queue(self) -> None:
+        """Have those that wait run."""
+        self.queued = True
+        self.hub.wake(self._entry)
 
     def run_waiting(self) -> None:
         """Run those that have waited; called in the loop greenlet."""
-        self._queued = False
+        self.queued = False
         waiting = self.waiting
         ended = self._ended
         if ended:
@@ -344,17 +393,23 @@ class LoopServing:
                 self._put_away(worker)
                 del worker
         # Those that come meanwhile wait for the next turn.
-        for _ in range(len(waiting)):
-            if self.running >= self.limit:
-                return
-            channel = waiting.popleft()
-            if channel.phase == RUNNING:
-                self._run(channel)
-        if waiting and self.running < self.limit and not self._queued:
-            self._queued = True
-            self.hub.wake(self._run_waiting_entry)
+        self.left = len(waiting)
+        # A worker that has to wait comes back here: were it to switch to who is next in
+        # the batch, which may be a worker, its frame would refer to that one until it
+        # goes on, so nobody could tell whether the other was noticed.
+        batch = self.hub.batch
+        batch.appendleft(_COME_BACK)
+        try:
+            while self.left > 0 and self.running < self.limit:
+                self._run_some()
+        finally:
+            if batch and batch[0] is _COME_BACK:
+                batch.popleft()
+            if waiting and self.running < self.limit and not self.queued:
+                self.queue()
 
-    def _run(self, channel: LoopChannel) -> None:
+    def _run_some(self) -> None:
+        """Have a worker serve those that wait, until one of them has to wait."""
         idle = self._idle
         worker: Worker | None = None
         while idle:
@@ -363,50 +418,42 @@ class LoopServing:
                 break
             worker = None
         if worker is None:
-            worker = Worker(self.hub, _work, (self,), {}, self.context.copy())
-        else:
-            worker.gr_context = self.context.copy()
-        worker.job = channel
+            worker = Worker(self.hub, _work, (self,), {}, self.context)
+            self.hub.keep_track(worker)
+        worker.order = _SERVE
         worker.parked = False
-        channel.worker = worker
-        self.running += 1
         worker.switch()
-        if worker.job is None:
-            if worker:
-                self._put_away(worker)
-        else:
+        if worker.order == _SERVE:
             worker.parked = True
+        elif worker:
+            self._put_away(worker)
 
-    def done(self) -> None:
-        """A worker has served its request; called by it."""
-        self.running -= 1
-        current: Any = getcurrent()
-        if current.parked:
-            # Only the loop greenlet can tell whether somebody noticed it.
-            self._ended.append(current)
-            if not self._queued:
-                self._queued = True
-                self.hub.wake(self._run_waiting_entry)
-        elif self.waiting and not self._queued:
-            self._queued = True
-            self.hub.wake(self._run_waiting_entry)
+    def ended(self) -> None:
+        """A worker that had to wait has served its request; called by it.
+
+        Only the loop greenlet can tell whether somebody noticed it.
+        """
+        worker: Any = getcurrent()
+        self._ended.append(worker)
+        if not self.queued:
+            self.queue()
 
     def _put_away(self, worker: Worker) -> None:
         """Keep a worker for the next request, if nobody can tell."""
         if (
             len(self._idle) < _MOST_IDLE
             and not worker.__dict__
-            and not weakref.getweakrefcount(worker)
+            and getweakrefcount(worker) == _OF_THE_HUB
             and _references(worker) == _ALONE
         ):
             worker.gr_context = None
             self._idle.append(worker)
         elif worker:
-            worker.job = _END
+            worker.order = _END
             worker.switch()
 
 
-class _Entry:
+class _Entry(NotSwitchedTo):
     """What stands in the run queue for `LoopServing.run_waiting`.
 
     It is false, so only the loop greenlet comes to it.
@@ -417,35 +464,74 @@ class _Entry:
     def __init__(self, serving: LoopServing) -> None:
         self._serving = serving
 
-    def __bool__(self) -> bool:
-        return False
-
     def switch(self) -> None:
         self._serving.run_waiting()
 
 
+class _ComeBack(NotSwitchedTo):
+    """What has whoever parks go back to the loop greenlet."""
+
+    __slots__ = ()
+
+    def switch(self) -> None:
+        """Do nothing."""
+
+
+_COME_BACK = _ComeBack()
+
+
 def _work(serving: LoopServing) -> None:
     """What a worker does. Nothing in this frame refers to it; see `body`."""
-    hub = serving.hub
+    switch = serving.hub.loop_switch
     while True:
-        job = getcurrent().job  # type: ignore[attr-defined]
-        if job is None:
-            # A late wake-up of the request before.
-            hub.loop_switch()
-            continue
-        if job is _END:
+        order = getcurrent().order  # type: ignore[attr-defined]
+        if order == _END:
             return
+        # Else it was woken late, for the request before.
+        if order == _SERVE:
+            try:
+                _serve(serving)
+            finally:
+                getcurrent().order = _WAIT  # type: ignore[attr-defined]
+                if getcurrent().parked:  # type: ignore[attr-defined]
+                    serving.ended()
+        switch()
+
+
+def _serve(serving: LoopServing) -> None:
+    """Serve one request after the other, while nobody notices that it is one worker."""
+    current: Any = getcurrent()
+    alone = getrefcount(current)
+    while serving.left > 0:
+        serving.left -= 1
+        channel = serving.waiting.popleft()
+        if channel.phase != RUNNING:
+            continue
+        current.gr_context = serving.context.copy()
+        channel.worker = current
+        del current
+        serving.running += 1
         try:
-            job.run()
+            channel.run()
         finally:
-            del job
-            getcurrent().job = None  # type: ignore[attr-defined]
-            serving.done()
-        hub.loop_switch()
+            del channel
+            serving.running -= 1
+        current = getcurrent()
+        if (
+            current.parked
+            or getrefcount(current) != alone
+            or current.__dict__
+            or getweakrefcount(current) != _OF_THE_HUB
+        ):
+            return
 
 
 def _references(worker: Any) -> int:
-    return sys.getrefcount(worker)
+    return getrefcount(worker)
+
+
+# The weak reference by which a hub keeps track of a worker.
+_OF_THE_HUB = 1
 
 
 def _count() -> int:

@@ -21,6 +21,7 @@ from .body import Input
 from .connection import HEAD, IDLE, RUNNING, Channel, GreenConnection
 from .errors import HeaderLineTooLong, HeadersTooLarge, RequestError, bad_request
 from .exchange import Exchange
+from .files import ReadingFile, WritingFile
 
 # What a subclass may set without changing how requests are read.
 _HARMLESS = frozenset(
@@ -63,7 +64,7 @@ class FileObjectForHeaders:
 
     def __init__(self, fp: Any) -> None:
         self.fp = fp
-        self.total_header_size = 0
+        self.total_header_size: int = 0
         # What is wrong with the lines, if something is.
         self.fault: str | None = None
 
@@ -113,7 +114,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
-    minimum_chunk_size: int | None = None
+    minimum_chunk_size: int | None = settings.MINIMUM_CHUNK_SIZE
     capitalize_response_headers = True
     #: Whether what RFC 9112 calls an error is refused, on the classic path.
     reject_bad_requests = True
@@ -133,11 +134,14 @@ class HttpProtocol(BaseHTTPRequestHandler):
         )
 
     def __init__(self, conn_state: list[Any], server: Any) -> None:
-        self.request = conn_state[1]
-        self.client_address = conn_state[0]
+        self.request: Any = conn_state[1]
+        self.client_address: tuple[str, int] = conn_state[0]
         self.conn_state = conn_state
         self.server = server
-        self.close_connection = True
+        self.close_connection: bool = True
+        least = getattr(server, "minimum_chunk_size", None)
+        if least is not None:
+            self.minimum_chunk_size = least
         self.channel: Channel = server.channel_of(conn_state)
         self.setup()
         try:
@@ -149,8 +153,12 @@ class HttpProtocol(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Make `rfile` and `wfile`."""
-        self.connection = self.request
-        self.rfile = self.wfile = self.channel  # type: ignore[assignment]
+        self.connection: Any = self.request
+        if self._is_classic:
+            self.rfile: Any = ReadingFile(self.channel)
+            self.wfile: Any = WritingFile(self.channel)
+        else:
+            self.rfile = self.wfile = self.channel
 
     def finish(self) -> None:
         """Nothing: `Server.process_request` closes the connection."""
@@ -181,6 +189,9 @@ class HttpProtocol(BaseHTTPRequestHandler):
     # -- one request --------------------------------------------------------------------
 
     def _read_request_line(self) -> bytes:
+        if self.rfile.closed:
+            self.close_connection = True
+            return b""
         limit = self.server.url_length_limit
         line: bytes = self.rfile.readline(limit)
         if line == b"\r\n":
@@ -193,7 +204,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request and answer it."""
-        self.raw_requestline = self._read_request_line()
+        self.raw_requestline: bytes = self._read_request_line()
         if not self.raw_requestline:
             self.close_connection = True
             return
@@ -202,34 +213,43 @@ class HttpProtocol(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.conn_state[2] = settings.STATE_REQUEST
+        try:
+            good = self._read_head()
+        except RequestError as error:
+            self._refuse(error)
+            return
+        channel.phase = RUNNING
+        channel.owed = 0.0
+        if not good:
+            self.close_connection = True
+            return
+        self.environ: dict[str, Any] = self.get_environ()
+        self.application: Any = self.server.app
+        self.handle_one_response()
+
+    def _read_head(self) -> bool:
+        """Read what follows the request line; False if it has been refused.
+
+        Raises:
+            RequestError: It is refused.
+        """
         # `http.server` reads the headers from `rfile`.
         plain = self.rfile
-        self.rfile = lines = FileObjectForHeaders(plain)  # type: ignore[assignment]
+        self.rfile = lines = FileObjectForHeaders(plain)
         try:
             if self.reject_bad_requests and not _LINE.fullmatch(self.raw_requestline):
                 raise _wrong_line(self.raw_requestline)
             if not self.parse_request():
-                channel.phase = RUNNING
-                self.close_connection = True
-                return
+                return False
             if self.reject_bad_requests and lines.fault is not None:
                 raise bad_request(lines.fault)
-            self.rfile = plain
-            self._check_request()
-            tokens = (
-                self.headers.get("connection", "").lower().replace(",", " ").split()
-            )
-            if "close" in tokens:
-                self.close_connection = True
-        except RequestError as error:
-            self._refuse(error)
-            return
         finally:
             self.rfile = plain
-        channel.phase = RUNNING
-        self.environ = self.get_environ()
-        self.application = self.server.app
-        self.handle_one_response()
+        self._check_request()
+        tokens = self.headers.get("connection", "").lower().replace(",", " ").split()
+        if "close" in tokens:
+            self.close_connection = True
+        return True
 
     def _refuse(self, error: RequestError) -> None:
         self.channel.phase = RUNNING
@@ -254,21 +274,9 @@ class HttpProtocol(BaseHTTPRequestHandler):
             RequestError: It does.
         """
         headers = self.headers
-        lengths = headers.get_all("content-length") or []
-        codings = headers.get_all("transfer-encoding") or []
         if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
             raise RequestError("505 HTTP Version Not Supported")
-        if codings:
-            if lengths:
-                raise bad_request("Content-Length with Transfer-Encoding")
-            if self.request_version == "HTTP/1.0":
-                raise bad_request("Transfer-Encoding in HTTP/1.0")
-            if len(codings) > 1 or codings[0].strip(" \t").lower() != "chunked":
-                raise RequestError("501 Not Implemented", "Transfer-Encoding")
-        if len(lengths) > 1:
-            raise bad_request("there are several Content-Lengths")
-        if lengths and _LENGTH.fullmatch(lengths[0].strip(" \t")) is None:
-            raise bad_request("Content-Length is no number")
+        self._check_framing()
         if not self.reject_bad_requests:
             return
         hosts = headers.get_all("host") or []
@@ -282,6 +290,22 @@ class HttpProtocol(BaseHTTPRequestHandler):
         if expect.lower() != "100-continue":
             raise RequestError("417 Expectation Failed")
 
+    def _check_framing(self) -> None:
+        """Refuse a body that ends at different places to different readers."""
+        lengths = self.headers.get_all("content-length") or []
+        codings = self.headers.get_all("transfer-encoding") or []
+        if codings:
+            if lengths:
+                raise bad_request("Content-Length with Transfer-Encoding")
+            if self.request_version == "HTTP/1.0":
+                raise bad_request("Transfer-Encoding in HTTP/1.0")
+            if len(codings) > 1 or codings[0].strip(" \t").lower() != "chunked":
+                raise RequestError("501 Not Implemented", "Transfer-Encoding")
+        if len(lengths) > 1:
+            raise bad_request("there are several Content-Lengths")
+        if lengths and _LENGTH.fullmatch(lengths[0].strip(" \t")) is None:
+            raise bad_request("Content-Length is no number")
+
     def handle_one_response(self) -> None:
         """Call the application and send its answer."""
         environ = self.environ
@@ -293,17 +317,30 @@ class HttpProtocol(BaseHTTPRequestHandler):
             self.request_version == "HTTP/1.1" and self.server.speaks_11,
             not self.close_connection and self.server.keeps_alive,
         )
+        exchange.client = self.get_client_address()
         self.close_connection = not exchange.run()
 
     # -- the environment ------------------------------------------------------------------
 
-    def get_client_address(self) -> tuple[str, str]:
-        """The peer's address and port, as texts."""
-        return addr_to_host_port(self.client_address)
+    def get_client_address(self) -> tuple[Any, Any]:
+        """The client's address and port for the log, behind those that it came through."""
+        host, port = addr_to_host_port(self.client_address)
+        if self.server.log_x_forwarded_for:
+            forwarded = self.headers.get("X-Forwarded-For", "").replace(" ", "")
+            if forwarded:
+                host = f"{forwarded},{host}"
+        return host, port
 
-    def formalize_key_naming(self, k: str) -> str:
-        """A header's name, written ``Like-This``."""
-        return "-".join(part.capitalize() for part in k.split("-"))
+    def formalize_key_naming(self, k: str) -> str | None:
+        """What a header is called in the environment, without ``HTTP_``.
+
+        Args:
+            k: Its name.
+
+        Returns:
+            None if it is left out: with an underscore it would pass for another.
+        """
+        return None if "_" in k else k.replace("-", "_").upper()
 
     def get_environ(self) -> dict[str, Any]:
         """The WSGI environment of the request."""
@@ -317,11 +354,11 @@ class HttpProtocol(BaseHTTPRequestHandler):
         environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
         environ["QUERY_STRING"] = query.decode("latin-1")
         environ["SERVER_PROTOCOL"] = self.request_version
-        host, port = self.get_client_address()
-        if host:
-            environ["REMOTE_ADDR"] = host
-        if port:
-            environ["REMOTE_PORT"] = port
+        host, port = addr_to_host_port(self.client_address)
+        environ["REMOTE_ADDR"] = host
+        environ["REMOTE_PORT"] = str(port)
+        if server.is_wildcard:
+            environ["SERVER_NAME"] = self.channel.local_name()
         length = headers.get("content-length")
         if length:
             environ["CONTENT_LENGTH"] = length = length.strip()
@@ -334,12 +371,10 @@ class HttpProtocol(BaseHTTPRequestHandler):
         raw = tuple(headers.items())
         environ["headers_raw"] = raw
         for name, value in raw:
-            if "_" in name:
+            known_as = self.formalize_key_naming(name)
+            if not known_as or known_as in ("CONTENT_TYPE", "CONTENT_LENGTH"):
                 continue
-            key = name.upper().replace("-", "_")
-            if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                continue
-            key = f"HTTP_{key}"
+            key = f"HTTP_{known_as}"
             value = value.strip(" \t\r\n")
             if key in environ:
                 separator = "; " if key == "HTTP_COOKIE" else ","
@@ -361,6 +396,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
             chunked,
         )
         environ["eventlet.posthooks"] = []
+        environ["eventlet.set_idle"] = self.channel.set_idle
         return environ
 
     # -- the log ----------------------------------------------------------------------------
@@ -376,11 +412,11 @@ def _wrong_line(line: bytes) -> RequestError:
     return bad_request("the request line holds what it cannot hold")
 
 
-def addr_to_host_port(addr: Any) -> tuple[str, str]:
-    """The host and the port of an address, as texts; of a Unix socket, two empty ones."""
+def addr_to_host_port(addr: Any) -> tuple[Any, Any]:
+    """The host and the port of an address; ``("unix", "")`` of a Unix socket's."""
     if isinstance(addr, tuple) and len(addr) >= 2:
-        return str(addr[0]), str(addr[1])
-    return "", ""
+        return addr[0], addr[1]
+    return "unix", ""
 
 
 _BASES = HttpProtocol.__mro__

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._net.socket import GreenSocket
 from . import settings
+from .checks import check_event, check_listening, check_pool, check_size
 from .protocol import HttpProtocol
 from .server import Server, is_tls
 
@@ -23,7 +24,7 @@ def server(
     minimum_chunk_size: int | None = None,
     log_x_forwarded_for: bool = True,
     custom_pool: Any = None,
-    keepalive: bool | float = True,
+    keepalive: bool | float | None = True,
     log_output: bool = True,
     log_format: str = settings.DEFAULT_LOG_FORMAT,
     url_length_limit: int | None = None,
@@ -34,7 +35,9 @@ def server(
     header_timeout: float | None = settings.HEADER_TIMEOUT,
     idle_timeout: float | None = settings.IDLE_TIMEOUT,
     body_timeout: float | None = settings.BODY_TIMEOUT,
+    body_rate: float | None = settings.BODY_RATE,
     graceful_timeout: float | None = settings.GRACEFUL_TIMEOUT,
+    send_timeout: float | None = settings.SEND_TIMEOUT,
 ) -> None:
     """Serve a WSGI application on a listening socket, until it is told to stop.
 
@@ -61,7 +64,8 @@ def server(
         log_x_forwarded_for: Whether the log shows that header beside the address.
         custom_pool: A pool for the connections' green threads.
         keepalive: Whether connections may be used again; a number is how many seconds
-            they may wait for the next request, instead of `idle_timeout`.
+            they may wait for the next request, instead of `idle_timeout`. None is
+            False, as in eventlet.
         log_output: Whether requests are logged.
         log_format: How: ``%(client_ip)s``, ``client_port``, ``date_time``, ``log_time``,
             ``request_line``, ``status_code``, ``body_length``, ``wall_seconds``,
@@ -74,16 +78,24 @@ def server(
         header_timeout: Seconds a client may take for the head of a request.
         idle_timeout: Seconds a connection may wait for the next request.
         body_timeout: Seconds a client may send nothing of a body that is waited for.
-        graceful_timeout: Seconds that requests may take when the server stops. None in
-            any of these four is no limit.
+        body_rate: Bytes per second of a body that is waited for, which the client may
+            fall behind by no more than `body_timeout` seconds; so a byte now and then
+            does not hold a request for ever.
+        graceful_timeout: Seconds that requests may take when the server stops.
+        send_timeout: Seconds a client may take nothing of an answer that is sent. None
+            in any of these six is no limit.
 
     Raises:
         TypeError: An argument is of the wrong kind.
+        AttributeError: `custom_pool` is no pool.
         ValueError: An argument makes no sense.
         ImportError: httptools is not installed.
     """
-    if max_size is not None and max_size < 1:
-        raise ValueError(f"max_size is a number of connections, not {max_size!r}")
+    if max_size is not None:
+        check_size("max_size", max_size, 1)
+    if custom_pool is not None:
+        check_pool(custom_pool)
+    check_event(server_event)
     if not hasattr(sock, "accept") or not hasattr(sock, "getsockname"):
         raise TypeError(
             f"wsgi.server() takes a listening socket, greenio.listen((host, port)), "
@@ -95,6 +107,7 @@ def server(
                 "wsgi.server() takes a green TLS socket: greenio.wrap_ssl(sock, ...)"
             )
         sock = GreenSocket(sock)
+    check_listening(sock)
     serv = Server(
         sock,
         sock.getsockname(),
@@ -115,7 +128,9 @@ def server(
         header_timeout=header_timeout,
         idle_timeout=idle_timeout,
         body_timeout=body_timeout,
+        body_rate=body_rate,
         graceful_timeout=graceful_timeout,
+        send_timeout=send_timeout,
     )
     if server_event is not None:
         server_event.send(serv)

@@ -10,41 +10,54 @@ listening socket is closed; the log says which.
 from __future__ import annotations
 
 import asyncio
-import errno
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import copy_context
 from http.server import HTTPServer
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
+from .._greenthread.killing import kill
 from .._greenthread.pool import GreenPool
 from .._greenthread.sleeping import sleep
-from .._greenthread.thread import GreenThread, kill
+from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub
-from .._kernel.timers import Timer
-from .._net.constants import IPPROTO_TCP, TCP_NODELAY
 from .._net.socket import GreenSocket
 from .._net.ssl import GreenSSLSocket, wrap_socket
+from .._reactor.timers import Timer
 from .._std.originals import monotonic
 from . import settings
-from .connection import BODY, CLOSED, HEAD, IDLE, LINGERING, Channel
+from .accepting import Acceptor
+from .answer import AnswerHeads
+from .checks import (
+    check_application,
+    check_environ,
+    check_keepalive,
+    check_log,
+    check_log_format,
+    check_protocol,
+    check_seconds,
+    check_size,
+    check_socket_timeout,
+    check_version,
+)
+from .connection import BODY, CLOSED, HEAD, IDLE, LINGERING, RUNNING, Channel
 from .errors import RequestError
 from .exchange import Exchange, FileWrapper
 from .head import HeadParser
-from .logs import Clock, get_logger, printable
-from .loop_connection import LoopServing
+from .known import Heads
+from .logs import Clock, ErrorFile, access_line, get_logger
+from .loop_connection import LoopChannel, LoopServing
 from .protocol import HttpProtocol, addr_to_host_port
+from .stalled import Stalled
 
 _LINGER = 2.0
 # Where a connection's state has its channel, behind what eventlet has there.
 _CHANNEL = 3
-# How many connections are accepted before others have a turn.
-_ACCEPTED_AT_ONCE = 32
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_CLOSED_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+_WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - looked for, not listened on
 
 
 class _Stop(BaseException):
@@ -78,8 +91,17 @@ class Server(HTTPServer):
         header_timeout: Seconds a client may take for a head.
         idle_timeout: Seconds a connection may wait for the next request.
         body_timeout: Seconds a client may send nothing of a body that is waited for.
+        body_rate: Bytes per second a client may not fall behind for longer than that.
         graceful_timeout: Seconds that requests may take when the server stops.
+        send_timeout: Seconds a client may take nothing of an answer that is sent.
     """
+
+    # How many connections are accepted before others have a turn.
+    accepted_at_once = 32
+    # When it stops: whether it first accepts what waits for that, and for how long after
+    # its last request a connection may bring another, instead of being ended.
+    accepts_rest = False
+    idle_grace: float = 0.0
 
     def __init__(
         self,
@@ -92,7 +114,7 @@ class Server(HTTPServer):
         protocol: type[HttpProtocol] = HttpProtocol,
         minimum_chunk_size: int | None = None,
         log_x_forwarded_for: bool = True,
-        keepalive: bool | float = True,
+        keepalive: bool | float | None = True,
         log_output: bool = True,
         log_format: str = settings.DEFAULT_LOG_FORMAT,
         url_length_limit: int | None = None,
@@ -103,63 +125,65 @@ class Server(HTTPServer):
         header_timeout: float | None = settings.HEADER_TIMEOUT,
         idle_timeout: float | None = settings.IDLE_TIMEOUT,
         body_timeout: float | None = settings.BODY_TIMEOUT,
+        body_rate: float | None = settings.BODY_RATE,
         graceful_timeout: float | None = settings.GRACEFUL_TIMEOUT,
+        send_timeout: float | None = settings.SEND_TIMEOUT,
     ) -> None:
-        if not callable(app):
-            raise TypeError(
-                f"wsgi.server() takes a WSGI application, a function of environ and "
-                f"start_response, not {app!r}"
-            )
-        if max_http_version not in (None, "HTTP/1.0", "HTTP/1.1"):
-            raise ValueError(
-                f"max_http_version is 'HTTP/1.1' or 'HTTP/1.0', not {max_http_version!r}"
-            )
-        if not isinstance(protocol, type):
-            raise TypeError(
-                f"protocol is a subclass of wsgi.HttpProtocol, not {protocol!r}"
-            )
-        for name, seconds in (
-            ("socket_timeout", socket_timeout),
-            ("header_timeout", header_timeout),
-            ("idle_timeout", idle_timeout),
-            ("body_timeout", body_timeout),
-            ("graceful_timeout", graceful_timeout),
-        ):
-            _check_seconds(name, seconds)
-        self.outstanding_requests = 0
+        check_application(app)
+        check_log(log)
+        check_environ(environ)
+        check_version(max_http_version)
+        check_protocol(protocol)
+        if minimum_chunk_size is not None:
+            check_size("minimum_chunk_size", minimum_chunk_size, 0)
+        check_log_format(log_format)
+        check_socket_timeout(socket_timeout)
+        check_seconds("header_timeout", header_timeout, zero=False)
+        check_seconds("body_timeout", body_timeout, zero=False)
+        check_seconds("body_rate", body_rate, zero=False, unit="bytes per second")
+        check_seconds("send_timeout", send_timeout, zero=False)
+        check_seconds("idle_timeout", idle_timeout)
+        check_seconds("graceful_timeout", graceful_timeout)
+        self.pid: int = os.getpid()
         self.socket = socket
-        self.address = self.server_address = address
+        self.address: Any = address
+        self.server_address: Any = address
+        # Whether connections come to several addresses, so that each has to be asked.
+        self.is_wildcard: bool = isinstance(address, tuple) and address[0] in _WILDCARDS
         self.app = app
-        self.debug = debug is not False
-        self.shows_tracebacks = debug is True
-        self.log = get_logger(log, self.debug)
+        self.debug: bool = debug is not False
+        self.shows_tracebacks: bool = debug is True
+        self.log: Any = get_logger(log, self.debug, log_output=bool(log_output))
         self.environ = environ
         self.max_http_version = max_http_version
-        self.speaks_11 = max_http_version != "HTTP/1.0"
+        self.speaks_11: bool = max_http_version != "HTTP/1.0"
         self.protocol = protocol
         if minimum_chunk_size is None:
-            minimum_chunk_size = getattr(protocol, "minimum_chunk_size", None)
+            own = getattr(protocol, "minimum_chunk_size", None)
+            if own != HttpProtocol.minimum_chunk_size:
+                minimum_chunk_size = own
         self.minimum_chunk_size = minimum_chunk_size
         self.log_x_forwarded_for = log_x_forwarded_for
+        if keepalive is None:
+            # As eventlet has it.
+            keepalive = False
         self.keepalive = keepalive
-        self.keeps_alive = bool(keepalive)
+        self.keeps_alive: bool = bool(keepalive)
+        check_keepalive(keepalive)
         if keepalive is not True and keepalive:
-            _check_seconds("keepalive", keepalive)
             idle_timeout = float(keepalive)
-        self.log_output = bool(log_output)
+        self.keep_alive_line: bytes = _keep_alive_line(keepalive)
+        self.log_output: bool = bool(log_output)
         self.log_format = log_format
         # eventlet's default is the number that is there when the server starts.
         self.url_length_limit: int = (
             settings.MAX_REQUEST_LINE if url_length_limit is None else url_length_limit
         )
-        if self.url_length_limit < 1:
-            raise ValueError(
-                f"url_length_limit is a number of bytes, not {url_length_limit!r}"
-            )
+        check_size("url_length_limit", self.url_length_limit, 1)
         self.socket_timeout = socket_timeout
-        self.capitalize_response_headers = bool(capitalize_response_headers) and bool(
-            getattr(protocol, "capitalize_response_headers", True)
-        )
+        self.capitalize_response_headers: bool = bool(
+            capitalize_response_headers
+        ) and bool(getattr(protocol, "capitalize_response_headers", True))
         self.graceful_timeout = graceful_timeout
         self._limits: dict[int, float | None] = {
             IDLE: idle_timeout,
@@ -167,38 +191,41 @@ class Server(HTTPServer):
             BODY: body_timeout,
             LINGERING: _LINGER,
         }
-        self.parser = HeadParser()
-        self.clock = Clock()
+        # Without a rate, each piece is worth any wait.
+        self.seconds_per_byte: float = math.inf if body_rate is None else 1 / body_rate
+        self.parser: HeadParser = HeadParser()
+        self.answer_heads: AnswerHeads = AnswerHeads(self.capitalize_response_headers)
+        self.clock: Clock = Clock()
         self.clock.update()
-        self.now = monotonic()
-        self.stopping = False
+        self.now: float = monotonic()
+        self.stopping: bool = False
         self.stopped_because: str | None = None
         self.channels: set[Channel] = set()
         self.header_defaults: dict[str, Any] = {}
         self._environ_of_requests: dict[str, Any] | None = None
+        # Made with the first request; see `start_reading`.
+        self.heads: Heads | None = None
         self._acceptor: Any = None
-        self._interrupt: BaseException | None = None
+        # Whether `stop` has thrown something at the accept loop.
+        self._stop_comes = False
         self._sweeper: Timer | None = None
-        shortest = min((limit for limit in self._limits.values() if limit), default=1.0)
+        self._stalled = Stalled(send_timeout)
+        limits = (*self._limits.values(), send_timeout)
+        shortest = min((limit for limit in limits if limit), default=1.0)
         self._period = max(0.05, min(1.0, shortest / 4))
-        self._check_log_format()
+        self.uses_default_format: bool = log_format == settings.DEFAULT_LOG_FORMAT
 
-    def _check_log_format(self) -> None:
-        self._default_format = self.log_format == settings.DEFAULT_LOG_FORMAT
-        try:
-            self.log_format % _SAMPLE
-        except (KeyError, TypeError, ValueError) as exc:
-            raise ValueError(
-                f"log_format knows {', '.join(sorted(_SAMPLE))}; "
-                f"{self.log_format!r} does not fit: {exc!r}"
-            ) from None
+    @property
+    def outstanding_requests(self) -> int:
+        """How many requests are being answered."""
+        return sum(channel.phase in (RUNNING, BODY) for channel in self.channels)
 
     # -- the environment -------------------------------------------------------------------
 
     def get_environ(self) -> dict[str, Any]:
         """What the environments of all requests have in common."""
         environ: dict[str, Any] = {
-            "wsgi.errors": _Errors(self.log),
+            "wsgi.errors": ErrorFile(self.log),
             "wsgi.version": (1, 0),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -213,13 +240,13 @@ class Server(HTTPServer):
     def environ_of_requests(self) -> dict[str, Any]:
         """What the environment of a request begins with; it is copied."""
         environ = self._environ_of_requests
-        if environ is None:
+        if environ is None or type(self).get_environ is not Server.get_environ:
             host, port = addr_to_host_port(self.address)
             environ = {
                 "GATEWAY_INTERFACE": "CGI/1.1",
                 "SCRIPT_NAME": "",
-                "SERVER_NAME": host or "localhost",
-                "SERVER_PORT": port or "80",
+                "SERVER_NAME": host,
+                "SERVER_PORT": str(port),
                 "wsgi.input_terminated": True,
                 "wsgi.file_wrapper": FileWrapper,
                 **self.get_environ(),
@@ -232,7 +259,31 @@ class Server(HTTPServer):
             self._environ_of_requests = environ
         return environ
 
+    def start_reading(self) -> Heads:
+        """Make what reads the heads of all connections."""
+        heads = Heads(
+            self.parser,
+            self.environ_of_requests,
+            self.header_defaults,
+            self.speaks_11,
+            self.keeps_alive,
+        )
+        if type(self).get_environ is Server.get_environ:
+            self.heads = heads
+        # Else each request begins with an environment of its own.
+        return heads
+
     # -- connections ------------------------------------------------------------------------
+
+    def make_channel(self, sock: Any, address: Any) -> Channel:
+        """Make what reads a connection in a green thread."""
+        return Channel(self, sock, address)
+
+    def make_loop_channel(
+        self, serving: LoopServing, sock: GreenSocket, address: Any
+    ) -> LoopChannel:
+        """Make what has the loop read a connection."""
+        return LoopChannel(serving, sock, address)
 
     def channel_of(self, conn_state: list[Any]) -> Channel:
         """The channel of a connection that `process_request` serves."""
@@ -244,7 +295,7 @@ class Server(HTTPServer):
             conn_state[1] = sock = GreenSocket(sock)
         if self.socket_timeout is not None:
             sock.settimeout(self.socket_timeout)
-        channel = Channel(self, sock, conn_state[0])
+        channel = self.make_channel(sock, conn_state[0])
         channel.worker = getcurrent()
         # Where `process_request` finds it, whatever the protocol does.
         conn_state.append(channel)
@@ -297,25 +348,42 @@ class Server(HTTPServer):
         if self._sweeper is None:
             self.now = monotonic()
             self.clock.update()
-            self._sweeper = Timer(get_hub(), self._period, self._sweep, (), {})
+            self._sweeper = Timer.start(get_hub(), self._period, self._sweep, (), {})
 
     def _sweep(self) -> None:
         """End connections that take too long; once a second, in the loop greenlet."""
         self._sweeper = None
         self.now = now = monotonic()
         self.clock.update()
+        try:
+            self._look_at_all(now)
+        finally:
+            # Whatever fails there, such as a log, the limits are to be kept.
+            if self.channels or self._acceptor is not None:
+                self._sweeper = Timer.start(
+                    get_hub(), self._period, self._sweep, (), {}
+                )
+
+    def _look_at_all(self, now: float) -> None:
         if self._acceptor is not None and not settings.is_accepting:
             self.stop("is_accepting is false")
         limits = self._limits
         late = []
         for channel in self.channels:
-            limit = limits.get(channel.phase)
-            if limit is not None and now - channel.since > limit:
+            phase = channel.phase
+            limit = limits.get(phase)
+            if limit is None:
+                continue
+            waited = now - channel.since
+            if waited > limit or (phase == BODY and waited + channel.owed > limit):
                 late.append(channel)
         for channel in late:
             channel.expire()
-        if self.channels or self._acceptor is not None:
-            self._sweeper = Timer(get_hub(), self._period, self._sweep, (), {})
+        stalled = self._stalled.look(self.channels, now)
+        for channel in stalled:
+            channel.expire()
+        for channel in stalled:
+            self.log.debug(f"connection from {channel.address!r}: it does not read")
 
     # -- the log --------------------------------------------------------------------------------
 
@@ -325,45 +393,36 @@ class Server(HTTPServer):
 
     def log_exchange(self, exchange: Exchange, seconds: float) -> None:
         """Write a request to the log."""
-        environ = exchange.environ
-        host, port = addr_to_host_port(exchange.connection.address)
-        if self.log_x_forwarded_for:
-            forwarded = environ.get("HTTP_X_FORWARDED_FOR")
-            if forwarded:
-                host = printable(f"{forwarded},{host}")
-        query = environ.get("QUERY_STRING")
-        line = (
-            f"{environ['REQUEST_METHOD']} {environ.get('RAW_PATH_INFO', '')}"
-            f"{'?' if query else ''}{query} {environ['SERVER_PROTOCOL']}"
-        )
-        line = printable(line)
-        clock = self.clock
-        if self._default_format:
-            self.log.info(
-                f'{host} - - [{clock.line}] "{line}" {exchange.status_code} '
-                f"{exchange.sent} {seconds:.6f}"
-            )
-            return
-        self.log.info(
-            self.log_format
-            % {
-                "client_ip": host,
-                "client_port": port,
-                "date_time": clock.line,
-                "log_time": clock.line_with_zone,
-                "request_line": line,
-                "status_code": exchange.status_code,
-                "body_length": exchange.sent,
-                "wall_seconds": seconds,
-                "referer": printable(environ.get("HTTP_REFERER", "-")),
-                "user_agent": printable(environ.get("HTTP_USER_AGENT", "-")),
-            }
-        )
+        self.log.info(access_line(self, exchange, seconds))
+
+    def error_page(self, error: RequestError, text: str = "") -> tuple[str, bytes]:
+        """What the server itself says to a client, of an error.
+
+        Args:
+            error: The status, and what is wrong.
+            text: What developers are told instead: a traceback.
+
+        Returns:
+            The media type and the body.
+        """
+        body = (text or f"{error}\n").encode("utf-8", "replace")
+        return "text/plain; charset=utf-8", body
 
     def log_refused(self, channel: Channel, error: RequestError) -> None:
         """Say in the log that a request was refused."""
         if self.debug:
             self.log.debug(f"{channel.address!r}: refused, {error}")
+
+    def log_start(self) -> None:
+        """Say in the log that it starts."""
+        self.log.info(f"({os.getpid()}) wsgi starting up on {socket_repr(self.socket)}")
+
+    def log_end(self) -> None:
+        """Say in the log that it has stopped, and why."""
+        self.log.info(
+            f"({os.getpid()}) wsgi exited, {self.stopped_because}, "
+            f"is_accepting={settings.is_accepting}"
+        )
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -375,14 +434,14 @@ class Server(HTTPServer):
         self.stopped_because = why
         acceptor = self._acceptor
         if acceptor is not None and acceptor is not getcurrent():
+            self._stop_comes = True
             kill(acceptor, _Stop)
 
     def run(self, max_size: int | None, custom_pool: Any) -> None:
         """Accept connections and serve them, until it stops."""
         listener = self.socket
         self._acceptor = getcurrent()
-        log = self.log
-        log.info(f"({os.getpid()}) wsgi starting up on {socket_repr(listener)}")
+        self.log_start()
         self._start_sweeping()
         serving: LoopServing | None = None
         pool = custom_pool
@@ -391,9 +450,16 @@ class Server(HTTPServer):
                 serving = LoopServing(self, max_size, copy_context())
             else:
                 pool = GreenPool(max_size or settings.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)
+        acceptor = Acceptor(self, serving, pool, own_pool=custom_pool is None)
         error: BaseException | None = None
         try:
-            self._accept_all(listener, serving, pool)
+            acceptor.accept_all()
+            # It may have seen that it is to stop before it was told to. What is thrown
+            # then must not hit what follows.
+            turns = _LAST_TURNS
+            while self._stop_comes and turns:
+                turns -= 1
+                sleep(_POLL)
         except _Stop:
             pass
         except (GreenletExit, asyncio.CancelledError) as exc:
@@ -405,10 +471,12 @@ class Server(HTTPServer):
         except BaseException as exc:
             error = exc
             self.stopped_because = f"accepting failed with {exc!r}"
-            log.error(f"({os.getpid()}) wsgi cannot go on: {exc!r}")
+            self.log.error(f"({os.getpid()}) wsgi cannot go on: {exc!r}")
         self._acceptor = None
         self.stopping = True
         try:
+            if self.accepts_rest and error is None:
+                acceptor.accept_rest()
             self._wind_up(listener)
         finally:
             if self._sweeper is not None:
@@ -416,51 +484,9 @@ class Server(HTTPServer):
                 self._sweeper = None
             if serving is not None:
                 serving.close()
-            log.info(
-                f"({os.getpid()}) wsgi exited, {self.stopped_because}, "
-                f"is_accepting={settings.is_accepting}"
-            )
+            self.log_end()
         if error is not None:
             raise error
-
-    def _accept_all(
-        self, listener: Any, serving: LoopServing | None, pool: Any
-    ) -> None:
-        accepted = 0
-        while settings.is_accepting and not self.stopping:
-            try:
-                if isinstance(listener, GreenSSLSocket):
-                    sock, address = listener.accept_plain()
-                else:
-                    sock, address = listener.accept()
-            except OSError as exc:
-                if exc.errno in _OUT_OF_RESOURCES:
-                    self.log.error(
-                        f"({os.getpid()}) wsgi cannot accept connections for now "
-                        f"({exc}); it tries again in a second"
-                    )
-                    sleep(1)
-                elif exc.errno in _CLOSED_LISTENER:
-                    self.stopped_because = "the listening socket was closed"
-                    return
-                continue
-            try:
-                _set_nodelay(sock)
-                if serving is not None:
-                    serving.add(sock, address)
-                else:
-                    pool.spawn(
-                        self.process_request, [address, sock, settings.STATE_IDLE]
-                    )
-            except BaseException:
-                sock.close()
-                raise
-            accepted += 1
-            if accepted >= _ACCEPTED_AT_ONCE:
-                accepted = 0
-                sleep(0)
-        if self.stopped_because is None:
-            self.stopped_because = "is_accepting is false"
 
     def _wind_up(self, listener: Any) -> None:
         """End what waits, wait for what runs, and kill what is left."""
@@ -470,17 +496,23 @@ class Server(HTTPServer):
             pass
         begun = monotonic()
         limit = self.graceful_timeout
+        first = max(_NEXT_REQUEST, self.idle_grace)
         try:
             while self.channels:
                 passed = monotonic() - begun
                 if limit is not None and passed >= limit:
                     break
+                recent = monotonic() - self.idle_grace
                 for channel in list(self.channels):
-                    # One that has just connected will send its request any moment.
-                    if channel.phase == IDLE or (
-                        channel.phase == HEAD
-                        and not channel.buffer
-                        and passed > _FIRST_REQUEST
+                    if channel.held:
+                        channel.end_held()
+                    # A client that has just connected, or just been answered, may send
+                    # its request any moment: closed now, it would be lost.
+                    elif channel.phase == IDLE:
+                        if passed > _NEXT_REQUEST and channel.since <= recent:
+                            channel.end_idle()
+                    elif (
+                        channel.phase == HEAD and not channel.buffer and passed > first
                     ):
                         channel.end_idle()
                 sleep(_POLL)
@@ -511,63 +543,21 @@ class Server(HTTPServer):
 
 
 _POLL = 0.01
-# How long a connection that has just been accepted is waited for, when it stops.
-_FIRST_REQUEST = 0.25
+# How long connections without a request are waited for, when it stops.
+_NEXT_REQUEST = 0.25
 _LAST_TURNS = 50
 
-_SAMPLE: dict[str, Any] = {
-    "client_ip": "",
-    "client_port": "",
-    "date_time": "",
-    "log_time": "",
-    "request_line": "",
-    "status_code": "",
-    "body_length": 0,
-    "wall_seconds": 0.0,
-    "referer": "",
-    "user_agent": "",
-}
 
-
-class _Errors:
-    """``wsgi.errors``: what is written there goes into the log."""
-
-    def __init__(self, log: Any) -> None:
-        self._log = log
-
-    def write(self, text: str) -> int:
-        """Write to the log."""
-        line = text.rstrip("\n")
-        if line:
-            self._log.error(line)
-        return len(text)
-
-    def writelines(self, lines: Iterator[str]) -> None:
-        """Write several."""
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-
-def _check_seconds(name: str, seconds: Any) -> None:
-    if seconds is None:
-        return
-    if not isinstance(seconds, (int, float)) or not seconds >= 0:
-        raise ValueError(f"{name} is a number of seconds, or None, not {seconds!r}")
+def _keep_alive_line(keepalive: bool | float) -> bytes:
+    """What an answer says of a connection that is kept: as eventlet, for how long too."""
+    line = b"Connection: keep-alive\r\n"
+    if isinstance(keepalive, bool) or not 1 <= keepalive < math.inf:
+        return line
+    return line + b"Keep-Alive: timeout=%d\r\n" % keepalive
 
 
 def is_tls(sock: Any) -> bool:
     return hasattr(sock, "do_handshake")
-
-
-def _set_nodelay(sock: Any) -> None:
-    # Else a head and a body sent apart would wait for the client's acknowledgement.
-    try:
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    except OSError:
-        pass  # a Unix socket
 
 
 def _close(sock: Any) -> None:

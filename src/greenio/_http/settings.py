@@ -33,7 +33,10 @@ DEFAULT_LOG_FORMAT: Final = (
 HEADER_TIMEOUT: Final = 30.0
 IDLE_TIMEOUT: Final = 75.0
 BODY_TIMEOUT: Final = 60.0
+# Bytes per second; the same as in servers that have such a limit.
+BODY_RATE: Final = 240.0
 GRACEFUL_TIMEOUT: Final = 30.0
+SEND_TIMEOUT: Final = 60.0
 
 STATE_IDLE: Final = "idle"
 STATE_REQUEST: Final = "request"

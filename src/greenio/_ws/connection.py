@@ -16,100 +16,37 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .._greenthread.timeout import Timeout
 from .._net.constants import SHUT_RDWR, SHUT_WR
 from .._sync.event import Event
-from .._sync.semaphore import Semaphore
+from .base import ACCEPTABLE_CLIENT_ERRORS as ACCEPTABLE_CLIENT_ERRORS
+from .base import DEFAULT_MAX_FRAME_LENGTH, GONE, WebSocket
 from .deflate import NAME, SMALLEST, Deflate
+from .errors import ProtocolError
 from .frames import (
     BINARY,
     CLOSE,
     CLOSE_CODES,
+    CONTINUATION,
     PING,
     PONG,
+    SHORT_HEADS,
     TEXT,
     close_payload,
     frame,
 )
+from .messages import Message, UTF8Decoder
 from .reader import NO_STATUS, Close, Ping, Pong, Reader
 
-DEFAULT_MAX_FRAME_LENGTH = 8 << 20
 # How long whoever closes first waits for the peer to do so too.
 CLOSE_TIMEOUT = 2.0
-
-# With these, the peer has gone away without a word.
-ACCEPTABLE_CLIENT_ERRORS: Final = {errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN}
-_GONE: Final = frozenset(
-    {*ACCEPTABLE_CLIENT_ERRORS, errno.ECONNABORTED, errno.ENOTCONN, errno.EBADF}
-)
 
 # What is asked of the socket at once, and at most when a long frame is arriving.
 _RECEIVE: Final = 65536
 _RECEIVE_MOST: Final = 1 << 18
-
-
-class WebSocket:
-    """A WebSocket connection.
-
-    Handlers get an `RFC6455WebSocket`; this is what is common to all protocol versions.
-
-    Args:
-        sock: The connection's socket.
-        environ: The WSGI environment of the request that it came from.
-        version: The protocol version.
-
-    Attributes:
-        socket: The socket.
-        environ: The WSGI environment.
-        path: The path of the request.
-        origin: Its ``Origin``, or None.
-        protocol: The subprotocol that was agreed to, or None.
-        version: The protocol version.
-        websocket_closed: Whether the connection is closed, or being closed.
-        log_context: Who talks with whom, for logs.
-    """
-
-    def __init__(self, sock: Any, environ: dict[str, Any], version: int = 13) -> None:
-        self.socket = sock
-        self.environ = environ
-        self.version = version
-        self.path: str = environ.get("PATH_INFO") or "/"
-        self.origin: str | None = environ.get("HTTP_ORIGIN")
-        self.protocol: str | None = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL")
-        self.log: Any = environ.get("wsgi.errors")
-        self.websocket_closed = False
-        host = environ.get("HTTP_HOST")
-        self.log_context = f"server={host}{self.path} client={_client_of(environ)}"
-
-    def __repr__(self) -> str:
-        state = "closed" if self.websocket_closed else "open"
-        return f"<{type(self).__name__} {state} {self.log_context} at {id(self):#x}>"
-
-    def send(self, message: Any) -> None:
-        """Send a message."""
-        raise NotImplementedError("RFC6455WebSocket does this")
-
-    def wait(self) -> Any:
-        """Wait for a message."""
-        raise NotImplementedError("RFC6455WebSocket does this")
-
-    def close(self) -> None:
-        """Close the connection."""
-        raise NotImplementedError("RFC6455WebSocket does this")
-
-    def __iter__(self) -> Iterator[Any]:
-        """Iterate over the messages until the connection is closed."""
-        while (message := self.wait()) is not None:
-            yield message
-
-
-def _client_of(environ: Mapping[str, Any]) -> str:
-    address = environ.get("REMOTE_ADDR", "")
-    port = environ.get("REMOTE_PORT")
-    return f"{address}:{port}" if port else str(address)
 
 
 class RFC6455WebSocket(WebSocket):
@@ -130,7 +67,12 @@ class RFC6455WebSocket(WebSocket):
         close_code: What the peer closed with; 1005 if it named nothing, 1006 if it went
             away without, None before that.
         close_reason: What it gave as the reason.
+        server_stops: Says whether the end of what comes is the doing of a server that
+            stops, and not the peer's; then the peer is told so, by the code 1001.
     """
+
+    Message = Message
+    UTF8Decoder = UTF8Decoder
 
     def __init__(
         self,
@@ -145,16 +87,17 @@ class RFC6455WebSocket(WebSocket):
         super().__init__(sock, environ, version)
         self.protocol = protocol
         self.client = client
-        self.extensions = dict(extensions or {})
+        self.extensions: dict[str, Mapping[str, Any]] = dict(extensions or {})
         self.max_frame_length = max_frame_length
         self.close_code: int | None = None
-        self.close_reason = ""
+        self.close_reason: str = ""
+        self.server_stops: Callable[[], bool] | None = None
         self._deflate: Deflate | None = None
         if NAME in self.extensions:
             self._deflate = Deflate(self.extensions[NAME], client)
         self._reader = Reader(max_frame_length, not client, self._deflate)
         self._events: deque[Any] = deque()
-        self._sending = Semaphore()
+        self.websocket_closed: bool = False
         self._close_sent = False
         self._reading = False
         # Sent when the socket is closed.
@@ -162,15 +105,29 @@ class RFC6455WebSocket(WebSocket):
 
     # -- sending -----------------------------------------------------------------------
 
-    def send(self, message: str | bytes | Any, **kw: Any) -> None:
+    def send(
+        self,
+        message: str | bytes | Any,
+        *,
+        continuation: bool = False,
+        final: bool = True,
+        control_code: int | None = None,
+        masked: bool | None = None,
+    ) -> None:
         """Send a message, waiting while the peer does not read.
 
         Args:
             message: Text, or bytes of any kind.
-            **kw: Nothing; eventlet takes more here.
+            continuation: Whether this goes on with a message that has been begun.
+            final: False to begin or go on with a message that others will end. Such
+                messages are not compressed.
+            control_code: Send a control frame instead: 8 to close, 9 to ping, 10 for a
+                pong.
+            masked: Nothing; a client masks, and a server does not.
 
         Raises:
-            TypeError: It is neither.
+            TypeError: It is neither text nor bytes.
+            ProtocolError: There is no such frame.
             BrokenPipeError: The connection is closed.
             OSError: It breaks.
         """
@@ -188,7 +145,41 @@ class RFC6455WebSocket(WebSocket):
                 "a WebSocket message is a str (text) or bytes (binary), not "
                 f"{message!r}; encode it first, for example with json.dumps()"
             )
-        self._send_frame(opcode, payload)
+        if continuation or not final or control_code is not None:
+            self._send_special(opcode, payload, continuation, final, control_code)
+        else:
+            self._send_frame(opcode, payload)
+
+    def _send_special(
+        self,
+        opcode: int,
+        payload: Any,
+        continuation: bool,
+        final: bool,
+        control_code: int | None,
+    ) -> None:
+        """Send a fragment, or a control frame."""
+        if control_code is None:
+            opcode = CONTINUATION if continuation else opcode
+        elif control_code not in (CLOSE, PING, PONG):
+            raise ProtocolError(
+                f"control_code is 8 (close), 9 (ping) or 10 (pong), not {control_code!r}"
+            )
+        elif continuation or not final:
+            raise ProtocolError("a control frame is not fragmented")
+        elif len(payload) > 125:
+            raise ProtocolError(
+                f"a control frame carries 125 bytes at most, not {len(payload)}"
+            )
+        else:
+            opcode = control_code
+        with self._sending:
+            if self.websocket_closed:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            self._write(frame(opcode, payload, mask=self.client, fin=final))
+            if opcode == CLOSE:
+                self.websocket_closed = self._close_sent = True
+                self.socket.shutdown(SHUT_WR)
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping; the peer answers with a pong, which `wait` takes off.
@@ -207,9 +198,18 @@ class RFC6455WebSocket(WebSocket):
         with self._sending:
             if self.websocket_closed:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-            compressed = False
             deflate = self._deflate
-            if deflate is not None and opcode < CLOSE and len(payload) >= SMALLEST:
+            size = len(payload)
+            if size < 126 and not self.client and (size < SMALLEST or deflate is None):
+                # What `frame` comes to; from here on as in `_write`.
+                try:
+                    self.socket.sendall(SHORT_HEADS[opcode][size] + payload)
+                except BaseException:
+                    self.websocket_closed = self._close_sent = True
+                    raise
+                return
+            compressed = False
+            if deflate is not None and opcode < CLOSE and size >= SMALLEST:
                 payload = deflate.compress(payload)
                 compressed = True
             self._write(frame(opcode, payload, rsv1=compressed, mask=self.client))
@@ -234,7 +234,7 @@ class RFC6455WebSocket(WebSocket):
                 self.socket.shutdown(SHUT_WR)
             except OSError as error:
                 # There is nobody to tell any more.
-                if error.errno not in _GONE and not isinstance(error, TimeoutError):
+                if error.errno not in GONE and not isinstance(error, TimeoutError):
                     raise
 
     # -- receiving ---------------------------------------------------------------------
@@ -269,6 +269,8 @@ class RFC6455WebSocket(WebSocket):
             if not data:
                 if self.close_code is None:
                     self.close_code = 1006
+                if self.server_stops is not None and self.server_stops():
+                    self._send_close(1001, "")
                 self.websocket_closed = self._close_sent = True
                 self._close_socket()
                 return None
@@ -276,14 +278,13 @@ class RFC6455WebSocket(WebSocket):
 
     def _receive(self) -> bytes:
         size = _RECEIVE
-        missing = self._reader.missing
-        if missing > size:
-            size = min(missing, _RECEIVE_MOST)
+        if self._reader.left > size:
+            size = min(self._reader.left, _RECEIVE_MOST)
         self._reading = True
         try:
             data: bytes = self.socket.recv(size)
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 return b""
             raise
         finally:
@@ -297,7 +298,7 @@ class RFC6455WebSocket(WebSocket):
                 try:
                     self._send_frame(PONG, event.payload)
                 except OSError as error:
-                    if error.errno not in _GONE:
+                    if error.errno not in GONE:
                         raise
             return True
         if type(event) is Close:

@@ -21,6 +21,10 @@ NAME: Final = "permessage-deflate"
 _TAIL: Final = b"\x00\x00\xff\xff"
 _BITS: Final = 12
 _MEMORY_LEVEL: Final = 5
+# zlib's largest window.
+_MOST: Final = 32768
+# A last block ends a stream, and each new one costs more than the bytes of an empty one.
+_MOST_STREAMS: Final = 16
 # Shorter messages are sent as they are.
 SMALLEST: Final = 64
 
@@ -115,6 +119,10 @@ class Deflate:
         self._keep_theirs = not agreed.get(f"{theirs}_no_context_takeover")
         self._compressor: Any = None
         self._inflater: Any = None
+        # What a new inflater knows of what came before.
+        self._window = b""
+        # How many streams the message that is arriving has ended.
+        self._streams = 0
 
     def compress(self, payload: Any) -> bytes:
         """Compress a message."""
@@ -127,33 +135,65 @@ class Deflate:
         data += compressor.flush(zlib.Z_SYNC_FLUSH)
         return data[:-4]
 
-    def inflate(self, payload: bytes, limit: int) -> bytes:
-        """Inflate a message.
+    def inflate(
+        self,
+        payload: Any,
+        limit: int,
+        so_far: bytes | bytearray = b"",
+        final: bool = True,
+    ) -> bytes:
+        """Inflate a message, or the next part of it.
 
         Args:
-            payload: The message.
-            limit: How long it may become.
+            payload: The message, or the part.
+            limit: How long the whole message may become.
+            so_far: What the parts before have become.
+            final: Whether this is the last one.
 
         Raises:
             ProtocolError: It becomes longer, or is not compressed right.
         """
-        inflater = self._inflater
-        if inflater is None:
-            inflater = zlib.decompressobj(-self._their_bits)
-            if self._keep_theirs:
+        if final:
+            payload = bytes(payload) + _TAIL
+        pieces = []
+        room = limit - len(so_far) + 1
+        while payload:
+            inflater = self._inflater
+            if inflater is None:
+                # Between the last block of a stream, which a message may have in it,
+                # and what the flush at its end leaves, there may be nothing.
+                if self._window and payload == _TAIL:
+                    break
+                inflater = zlib.decompressobj(-self._their_bits, zdict=self._window)
                 self._inflater = inflater
-        try:
-            data: bytes = inflater.decompress(payload + _TAIL, limit + 1)
-        except zlib.error as error:
-            raise ProtocolError(f"the message cannot be inflated: {error}") from None
-        if len(data) > limit or inflater.unconsumed_tail:
-            raise ProtocolError(
-                f"the message inflates to more than the limit of {limit} bytes", 1009
-            )
-        if inflater.eof:
-            # A last block is allowed; what follows begins anew.
-            self._inflater = None
-        return data
+            try:
+                data = inflater.decompress(payload, room)
+            except zlib.error as error:
+                raise ProtocolError(
+                    f"the message cannot be inflated: {error}"
+                ) from None
+            pieces.append(data)
+            room -= len(data)
+            if room <= 0 or inflater.unconsumed_tail:
+                raise ProtocolError(
+                    f"the message inflates to more than the limit of {limit} bytes",
+                    1009,
+                )
+            payload = b""
+            if inflater.eof:
+                payload = inflater.unused_data
+                self._inflater = None
+                self._streams += 1
+                if self._streams > _MOST_STREAMS:
+                    raise ProtocolError("the message is of too many streams")
+                known = (self._window, bytes(so_far[-_MOST:]), *pieces)
+                self._window = b"".join(known)[-_MOST:]
+        if final:
+            self._streams = 0
+            if not self._keep_theirs:
+                self._inflater = None
+                self._window = b""
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _bits(agreed: Mapping[str, Any], side: str) -> int:

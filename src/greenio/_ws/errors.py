@@ -16,20 +16,20 @@ class BadRequest(Exception):
 
     Args:
         status: The answer's status line.
-        body: Its body; the reason, for whoever reads it.
+        body: Its body.
         headers: Its headers, besides those every refusal has.
     """
 
     def __init__(
         self,
         status: str = "400 Bad Request",
-        body: str | bytes = "",
+        body: str | bytes | None = None,
         headers: list[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(status, body)
         self.status = status
-        self.body = body.encode() if isinstance(body, str) else body
-        self.headers = headers or []
+        self.body: bytes = (body.encode() if isinstance(body, str) else body) or b""
+        self.headers: list[tuple[str, str]] = headers or []
 
 
 class ConnectionClosedError(Exception):
@@ -40,11 +40,11 @@ class FailedConnectionError(Exception):
     """The connection failed before it was made.
 
     Args:
-        status: Of the HTTP answer.
+        status: Of the HTTP answer, or the code to close with.
         message: What went wrong.
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: int | str, message: str) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message

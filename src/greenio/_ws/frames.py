@@ -28,6 +28,13 @@ CLOSE_CODES: Final = frozenset(
     {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 )
 
+# How a message or control frame begins that is whole, short and not masked, by opcode and
+# size.
+SHORT_HEADS: Final = {
+    opcode: [bytes((FIN | opcode, size)) for size in range(126)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
+
 pack_short = struct.Struct("!BBH").pack
 pack_long = struct.Struct("!BBQ").pack
 unpack_short = struct.Struct("!H").unpack_from
@@ -56,17 +63,23 @@ apply_mask = _mask_in_c() or mask_by_numbers
 
 
 def frame(
-    opcode: int, payload: Any, *, rsv1: bool = False, mask: bool = False
+    opcode: int,
+    payload: Any,
+    *,
+    rsv1: bool = False,
+    mask: bool = False,
+    fin: bool = True,
 ) -> bytes:
-    """Return a frame that is a whole message.
+    """Return a frame.
 
     Args:
         opcode: What kind of frame.
         payload: What it carries, bytes of any kind.
         rsv1: Whether it is compressed.
         mask: Whether it is masked, as a client's must be.
+        fin: Whether it is a message's last, or its only one.
     """
-    first = FIN | RSV1 | opcode if rsv1 else FIN | opcode
+    first = FIN | RSV1 | opcode if rsv1 else FIN | opcode if fin else opcode
     size = len(payload)
     masked = MASKED if mask else 0
     if size < 126:

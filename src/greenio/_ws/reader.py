@@ -7,11 +7,12 @@ after it nothing is read any more.
 
 Checked as soon as a frame's header is there, before any of its payload is kept: reserved
 bits, the opcode, the mask, the size. The limit is on the whole message, fragments added up,
-before and after inflating. Text is checked as it comes, frame by frame, if it is not
-compressed.
+before and after inflating.
 
-A frame that is not whole yet waits in one bytearray, not in a list of pieces: those
-would take many times their size if a peer sends them byte by byte.
+A message that is not whole yet is unmasked, inflated and checked for UTF-8 as it comes,
+in the middle of a frame, too: bytes that are no text end the connection when they
+arrive, not when the message does. What it has so far waits in one bytearray, not in a
+list of pieces: those would take many times their size if a peer sends them byte by byte.
 """
 
 from __future__ import annotations
@@ -59,6 +60,20 @@ class Close(NamedTuple):
     reason: str
 
 
+def _long_size(source: bytes | bytearray, start: int, kind: int) -> int:
+    """Read the size of a frame's payload that does not fit into its header's 7 bits."""
+    size: int
+    if kind == 126:
+        (size,) = unpack_short(source, start)
+        shortest = size >= 126
+    else:
+        (size,) = unpack_long(source, start)
+        shortest = 65536 <= size < 1 << 63
+    if not shortest:
+        raise ProtocolError("a frame's length is not in its shortest form")
+    return size
+
+
 class Reader:
     """Makes messages of what arrives.
 
@@ -66,6 +81,11 @@ class Reader:
         limit: How long a message may be.
         masked: Whether frames must be masked, as a client's, or must not be.
         deflate: The compression that was agreed to.
+
+    Attributes:
+        error: Which rule was broken, if one was.
+        closed: Whether nothing is read any more.
+        left: How many bytes a frame still lacks whose payload is arriving.
     """
 
     def __init__(
@@ -79,24 +99,54 @@ class Reader:
         self._buffer = bytearray()
         # How long the buffer has to be before it is worth looking at.
         self._need = 2
-        # The message whose fragments are arriving: its opcode, whether it is
-        # compressed, and what it has so far. One bytearray for the same reason.
+        # The message that is arriving in parts: its opcode, whether it is compressed,
+        # how many bytes of it have come or were announced, and what they are so far.
         self._opcode = 0
         self._compressed = False
+        self._size = 0
         self._message = bytearray()
         # Checks the text in it, and forgets it.
         self._decoder: codecs.IncrementalDecoder | None = None
-
-    @property
-    def missing(self) -> int:
-        """How many bytes the frame that is arriving lacks at least."""
-        return max(self._need - len(self._buffer), 1)
+        self.left = 0
+        # Whether the frame whose payload is arriving is the message's last, and its mask,
+        # beginning with the byte for what comes next.
+        self._final = False
+        self._mask = b""
 
     def receive(self, data: bytes) -> list[Any]:
         """Take what arrived; return the messages and control frames it completes."""
+        size = len(data) - 6
+        if (
+            0 < size < 126
+            and data[1] == size | 0x80
+            and self._masked
+            and not (self.left or self._buffer or self._opcode or self.closed)
+            and size <= self._limit
+        ):
+            # One short frame of a client's, whole, and nothing else, as most come. If its
+            # message is whole, too, and not compressed, the rules are kept.
+            first = data[0]
+            if first == 0x82:
+                return [apply_mask(data[6:], data[2:6])]
+            if first == 0x81:
+                try:
+                    return [str(apply_mask(data[6:], data[2:6]), "utf-8")]
+                except UnicodeDecodeError:
+                    # Told below.
+                    pass
+        return self._receive(data)
+
+    def _receive(self, data: bytes) -> list[Any]:
         events: list[Any] = []
         if self.closed:
             return events
+        if self.left:
+            try:
+                data = self._continue(data, events)
+            except ProtocolError as error:
+                self.error = error
+                self.closed = True
+                return events
         source: bytes | bytearray = data
         buffer = self._buffer
         if buffer:
@@ -108,6 +158,9 @@ class Reader:
         position = 0
         try:
             position = self._read_frames(source, events)
+        except UnicodeDecodeError:
+            self.error = _not_text()
+            self.closed = True
         except ProtocolError as error:
             self.error = error
             self.closed = True
@@ -133,23 +186,13 @@ class Reader:
             size = second & 0x7F
             opcode = first & 0x0F
             self._check(first, opcode, second, size)
-            if size == 126:
-                start += 2
+            if size > 125:
+                start += 2 if size == 126 else 8
                 if start > end:
                     self._need = start - position
                     break
-                (size,) = unpack_short(source, start - 2)
-                if size < 126:
-                    raise ProtocolError("a frame's length is not in its shortest form")
-            elif size == 127:
-                start += 8
-                if start > end:
-                    self._need = start - position
-                    break
-                (size,) = unpack_long(source, start - 8)
-                if size < 65536 or size >> 63:
-                    raise ProtocolError("a frame's length is not in its shortest form")
-            if opcode < CLOSE and size + len(self._message) > self._limit:
+                size = _long_size(source, position + 2, size)
+            if opcode < CLOSE and size + self._size > self._limit:
                 raise ProtocolError(
                     f"the message is longer than the limit of {self._limit} bytes", 1009
                 )
@@ -157,8 +200,7 @@ class Reader:
                 start += 4
             stop = start + size
             if stop > end:
-                self._need = stop - position
-                break
+                return self._wait_for_rest(source, position, first, start, stop)
             payload: Any
             if size > _WORTH_A_VIEW:
                 payload = memoryview(source)[start:stop]
@@ -167,19 +209,45 @@ class Reader:
             if masked and size:
                 payload = apply_mask(payload, bytes(source[start - 4 : start]))
             position = stop
-            if opcode >= CLOSE:
-                events.append(self._control(opcode, bytes(payload)))
-            elif first == 0x81:
+            if first == 0x81:
                 # A message in one frame, not compressed: nearly all are.
-                try:
-                    events.append(str(payload, "utf-8"))
-                except UnicodeDecodeError:
-                    raise _not_text() from None
+                events.append(str(payload, "utf-8"))
             elif first == 0x82:
                 events.append(bytes(payload))
             else:
-                self._fragment(first, opcode, payload, events)
+                self._other(first, opcode, payload, events)
         return position
+
+    def _wait_for_rest(
+        self,
+        source: bytes | bytearray,
+        position: int,
+        first: int,
+        start: int,
+        stop: int,
+    ) -> int:
+        """Note what a frame lacks; return where what is not read yet begins.
+
+        Args:
+            source: What has come.
+            position: Where in it the frame begins.
+            first: The frame's first byte.
+            start: Where its payload begins, if that has come.
+            stop: Where it ends.
+        """
+        control = first & 0x0F >= CLOSE
+        if control or start > len(source):
+            self._need = (stop if control else start) - position
+            return position
+        self._begin(source, first, start, stop)
+        return len(source)
+
+    def _other(self, first: int, opcode: int, payload: Any, events: list[Any]) -> None:
+        """Take a frame that is not a whole message by itself."""
+        if opcode >= CLOSE:
+            events.append(self._control(opcode, bytes(payload)))
+        else:
+            self._fragment(first, opcode, payload, events)
 
     def _check(self, first: int, opcode: int, second: int, size: int) -> None:
         """Refuse a frame that its first two bytes tell to be wrong."""
@@ -212,32 +280,81 @@ class Reader:
         self, first: int, opcode: int, payload: Any, events: list[Any]
     ) -> None:
         """Take a fragment, or a message that is compressed."""
-        if opcode:
-            self._opcode = opcode
-            self._compressed = bool(first & RSV1)
-            if opcode == TEXT and not self._compressed:
-                self._decoder = _new_decoder()
         final = bool(first & 0x80)
-        if self._decoder is not None:
+        if opcode:
+            self._open(first, opcode, whole=final)
+        self._size += len(payload)
+        self._take(payload, final, events)
+
+    def _open(self, first: int, opcode: int, *, whole: bool) -> None:
+        """Begin a message."""
+        self._opcode = opcode
+        self._compressed = bool(first & RSV1)
+        if opcode == TEXT and not whole:
+            self._decoder = _new_decoder()
+
+    def _begin(
+        self, source: bytes | bytearray, first: int, start: int, stop: int
+    ) -> None:
+        """Take the part that is there of a frame's payload."""
+        opcode = first & 0x0F
+        if opcode:
+            self._open(first, opcode, whole=False)
+        part: Any = memoryview(source)[start:]
+        come = len(part)
+        self._size += stop - start
+        self.left = stop - start - come
+        self._final = bool(first & 0x80)
+        if self._masked:
+            mask = bytes(source[start - 4 : start])
+            turn = come & 3
+            self._mask = mask[turn:] + mask[:turn]
+            part = apply_mask(part, mask)
+        # What is behind it in `source` is nothing, so nothing can be whole.
+        self._take(part, False, [])
+
+    def _continue(self, data: bytes, events: list[Any]) -> bytes:
+        """Take more of a frame's payload; return what is behind it."""
+        left = self.left
+        part, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        self.left = left = left - len(part)
+        if self._masked:
+            mask = self._mask
+            if left:
+                turn = len(part) & 3
+                self._mask = mask[turn:] + mask[:turn]
+            part = apply_mask(part, mask)
+        if left:
+            self._take(part, False, events)
+        else:
+            self._need = 2
+            self._take(part, self._final, events)
+        return rest
+
+    def _take(self, part: Any, final: bool, events: list[Any]) -> None:
+        """Put a part to the message that is arriving."""
+        message = self._message
+        if self._compressed:
+            assert self._deflate is not None
+            part = self._deflate.inflate(part, self._limit, message, final)
+        decoder = self._decoder
+        if decoder is not None:
             try:
-                self._decoder.decode(bytes(payload), final)
+                decoder.decode(bytes(part), final)
             except UnicodeDecodeError:
                 raise _not_text() from None
-        self._message += payload
+        message += part
         if final:
             events.append(self._assembled())
 
     def _assembled(self) -> str | bytes:
-        kind, message = self._opcode, bytes(self._message)
-        self._opcode = 0
+        kind, message = self._opcode, self._message
+        self._opcode = self._size = 0
+        self._compressed = False
         self._message = bytearray()
         self._decoder = None
-        if self._compressed:
-            self._compressed = False
-            assert self._deflate is not None
-            message = self._deflate.inflate(message, self._limit)
         if kind == BINARY:
-            return message
+            return bytes(message)
         try:
             return message.decode()
         except UnicodeDecodeError:
