@@ -10,18 +10,23 @@ import asyncio
 import concurrent.futures
 import inspect
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from ._bridge.await_ import await_
 from ._greenthread.spawning import spawn
 from ._greenthread.thread import GreenThread
+from .event import Event as Event
+from .hubs import Hub as AsyncioHub
+from .hubs import get_hub as get_hub
 
-__all__ = ["spawn_for_awaitable"]
+__all__ = ["AsyncioHub", "Event", "get_hub", "spawn_for_awaitable"]
+
+T = TypeVar("T")
 
 
 def spawn_for_awaitable(
-    coroutine: Awaitable[Any] | concurrent.futures.Future[Any],
-) -> GreenThread:
+    coroutine: Awaitable[T] | concurrent.futures.Future[T],
+) -> GreenThread[T]:
     """Run a coroutine, or wait for anything awaitable, in a green thread of its own.
 
     Killing the green thread cancels what it waits for. `greenio.await_` waits without

@@ -14,6 +14,8 @@ seconds, or has been idle for more than `max_idle`, is closed.
 
 from __future__ import annotations
 
+from typing import Any  # noqa: F401 - in the annotations of what is defined elsewhere
+
 from ._db.connection import GenericConnectionWrapper as GenericConnectionWrapper
 from ._db.connection import PooledConnectionWrapper as PooledConnectionWrapper
 from ._db.pool import BaseConnectionPool as BaseConnectionPool

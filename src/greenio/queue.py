@@ -12,16 +12,20 @@ from ._sync.queue import LightQueue as LightQueue
 from ._sync.queue import Queue as Queue
 from ._sync.queue import QueueStatistics as QueueStatistics
 from ._sync.queue import SimpleQueue as SimpleQueue
+from ._sync.single_waiter import ItemWaiter as ItemWaiter
+from ._sync.single_waiter import Waiter as Waiter
 
 __all__ = [
     "Empty",
     "Full",
+    "ItemWaiter",
     "LifoQueue",
     "LightQueue",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",
     "SimpleQueue",
+    "Waiter",
 ]
 
 claim(globals())

@@ -7,10 +7,10 @@ connection in a green thread.
 from __future__ import annotations
 
 from ._std.public_names import claim
-from ._ws.connection import ACCEPTABLE_CLIENT_ERRORS as ACCEPTABLE_CLIENT_ERRORS
-from ._ws.connection import DEFAULT_MAX_FRAME_LENGTH as DEFAULT_MAX_FRAME_LENGTH
+from ._ws.base import ACCEPTABLE_CLIENT_ERRORS as ACCEPTABLE_CLIENT_ERRORS
+from ._ws.base import DEFAULT_MAX_FRAME_LENGTH as DEFAULT_MAX_FRAME_LENGTH
+from ._ws.base import WebSocket as WebSocket
 from ._ws.connection import RFC6455WebSocket as RFC6455WebSocket
-from ._ws.connection import WebSocket as WebSocket
 from ._ws.errors import BadRequest as BadRequest
 from ._ws.errors import ConnectionClosedError as ConnectionClosedError
 from ._ws.errors import FailedConnectionError as FailedConnectionError
@@ -38,3 +38,11 @@ __all__ = [
 ]
 
 claim(globals())
+claim(
+    {
+        "__name__": __name__,
+        "__all__": ["Message", "UTF8Decoder"],
+        "Message": RFC6455WebSocket.Message,
+        "UTF8Decoder": RFC6455WebSocket.UTF8Decoder,
+    }
+)

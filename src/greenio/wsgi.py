@@ -32,6 +32,7 @@ from ._http.errors import HeadersTooLarge as HeadersTooLarge
 from ._http.exchange import ALREADY_HANDLED as ALREADY_HANDLED
 from ._http.exchange import WSGI_LOCAL as WSGI_LOCAL
 from ._http.exchange import FileWrapper as FileWrapper
+from ._http.known import forget_all as _forget_heads
 from ._http.logs import LoggerFileWrapper as LoggerFileWrapper
 from ._http.logs import LoggerNull as LoggerNull
 from ._http.logs import format_date_time as format_date_time
@@ -103,7 +104,7 @@ MAX_REQUEST_LINE = _settings.MAX_REQUEST_LINE
 MAX_TOTAL_HEADER_SIZE = _settings.MAX_TOTAL_HEADER_SIZE
 MAX_TRAILER_SIZE = _settings.MAX_TRAILER_SIZE
 MINIMUM_CHUNK_SIZE = _settings.MINIMUM_CHUNK_SIZE
-is_accepting = _settings.is_accepting
+is_accepting: bool = _settings.is_accepting
 
 RESPONSE_414 = (
     b"HTTP/1.0 414 Request URI Too Long\r\n"
@@ -125,6 +126,7 @@ class _Assignable(ModuleType):
             if name != "is_accepting" and (not isinstance(value, int) or value < 0):
                 raise ValueError(f"wsgi.{name} is a number of bytes, not {value!r}")
             setattr(_settings, name, value)
+            _forget_heads()
         super().__setattr__(name, value)
 
 

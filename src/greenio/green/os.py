@@ -1,6 +1,6 @@
 """The standard `os` module; reading, writing and waiting park the green thread."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._net.descriptor_io import close as close
 from .._net.descriptor_io import read as read
@@ -18,6 +18,23 @@ from .._patch.modules import complete as _complete
 if TYPE_CHECKING:
     from os import *
 
-open = _open_descriptor  # noqa: A001 - the name that is replaced
+
+def open(*args: Any, **kwargs: Any) -> int:  # noqa: A001 - the name that is replaced
+    """Open a file without blocking others, as ``os.open(path, flags, mode, dir_fd)``.
+
+    Args:
+        *args: As for `os.open`; `dir_fd` may come fourth.
+        **kwargs: As for `os.open`; ``file`` is eventlet's name for `path`.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    if "file" in kwargs:
+        kwargs["path"] = kwargs.pop("file")
+    return _open_descriptor(*args, **kwargs)
+
 
 _complete(globals(), "os")

@@ -17,6 +17,8 @@ from greenlet import getcurrent, greenlet
 
 from .._patch.modules import complete as _complete
 from .._patch.modules import standard as _standard
+from .._std.absences import Absent as _Absent
+from .._std.absences import attribute_error as _attribute_error
 
 with warnings.catch_warnings():
     # Deprecated since Python 3.15: for whoever imports it by its own name.
@@ -44,6 +46,19 @@ class Profile(_Plain):
     dispatcher: Any
     dispatch: dict[str, Callable[[Any, Any, float], int]]
 
+    # eventlet's name for the standard class.
+    base = _plain
+
+    SwitchTasklet: Any = _Absent("green.profile.Profile.SwitchTasklet")
+    TallyTimings: Any = _Absent("green.profile.Profile.TallyTimings")
+    Unwind: Any = _Absent("green.profile.Profile.Unwind")
+    trace_dispatch_c_return_extend_back: Any = _Absent(
+        "green.profile.Profile.trace_dispatch_c_return_extend_back"
+    )
+    trace_dispatch_return_extend_back: Any = _Absent(
+        "green.profile.Profile.trace_dispatch_return_extend_back"
+    )
+
     def __init__(
         self, timer: Callable[[], float] | None = None, bias: int | None = None
     ) -> None:
@@ -61,7 +76,13 @@ class Profile(_Plain):
         """End what `start` has begun; then ask for the statistics."""
         sys.setprofile(None)
 
-    def _follow(self, frame: Any) -> None:
+    def runcall(  # type: ignore[override]
+        self, func: Callable[..., Any], *args: Any, **kw: Any
+    ) -> Any:
+        """Call a function and profile it; see `profile.Profile.runcall`."""
+        return super().runcall(func, *args, **kw)
+
+    def _follow(self, frame: Any) -> None:  # while tracing
         """Go on with the stack of the greenlet that runs now."""
         current = getcurrent()
         if current is self._greenlet:
@@ -80,7 +101,7 @@ class Profile(_Plain):
         else:
             self._occur(1)
 
-    def _occur(self, step: int) -> None:
+    def _occur(self, step: int) -> None:  # while tracing
         """Count the functions of the stack in or out, where recursion is told from."""
         rest = self.cur
         while rest:
@@ -104,7 +125,7 @@ class Profile(_Plain):
 def _followed(event: str, handle: Callable[[Any, Any, float], int]) -> Any:
     returning = event in ("return", "c_return", "c_exception")
 
-    def dispatch(self: Any, frame: Any, t: float) -> int:
+    def dispatch(self: Any, frame: Any, t: float) -> int:  # while tracing
         self._follow(frame)
         top = self.cur and self.cur[-2]
         if top is None or isinstance(top, _plain.fake_frame):
@@ -120,7 +141,7 @@ def _followed(event: str, handle: Callable[[Any, Any, float], int]) -> Any:
     return dispatch
 
 
-def _call_in_between(self: Any, frame: Any, t: float) -> int:
+def _call_in_between(self: Any, frame: Any, t: float) -> int:  # while tracing
     """Begin a call whose caller is yet to be told of.
 
     The interpreter makes a frame object to tell of a call. Should the garbage collector
@@ -139,3 +160,7 @@ globals()["Profile"].dispatch = {
 }
 
 _complete(globals(), "profile")
+
+
+def __getattr__(name: str) -> Any:
+    raise _attribute_error(__name__, name)

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 if _execute(globals(), "queue"):
     # The one written in C waits in C.
-    SimpleQueue = _SimpleQueue
+    globals()["SimpleQueue"] = _SimpleQueue

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from selectors import *
 
 _execute(globals(), "selectors")
-SelectorKey = _standard("selectors").SelectorKey
+globals()["SelectorKey"] = _standard("selectors").SelectorKey
 # A function written in C does not become a method of the class that it is put into.
 globals()["SelectSelector"]._select = staticmethod(_select)

@@ -1,6 +1,7 @@
 """The standard `socket` module over green sockets and green name resolution."""
 
 from typing import TYPE_CHECKING
+from typing import TypeAlias as _TypeAlias
 
 from .._net.dns import getaddrinfo as getaddrinfo
 from .._net.dns import getfqdn as getfqdn
@@ -14,6 +15,6 @@ from .._patch.modules import complete as _complete
 if TYPE_CHECKING:
     from socket import *
 
-socket = GreenSocket
+socket: _TypeAlias = GreenSocket
 
 _complete(globals(), "socket")

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from time import *
 
 
-def sleep(seconds: float, /) -> None:
+def sleep(seconds: float = 0) -> None:
     """Let the others run, and go on after some seconds.
+
+    Args:
+        seconds: How many; eventlet's program may leave them out.
 
     Raises:
         TypeError: `seconds` is not a number.

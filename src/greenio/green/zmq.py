@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module as _import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._greenthread.spawning import spawn as _spawn
 from .._kernel.current import get_hub as _get_hub
@@ -25,9 +25,44 @@ from .select import poll as _poll
 
 # Not by its name, of which type checkers make different things.
 _zmq: Any = _import_module("zmq")
-_PlainContext: Any = _zmq.Context
-_PlainPoller: Any = _zmq.Poller
-_PlainSocket: Any = _zmq.Socket
+
+if TYPE_CHECKING:
+    # What is replaced below; whatever else there is may be anything.
+
+    class _PlainContext:
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _PlainPoller:
+        sockets: list[tuple[Any, int]]
+
+        def poll(self, timeout: float | None = None) -> list[tuple[Any, int]]: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _PlainSocket:
+        closed: bool
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def get(self, option: int) -> Any: ...
+        def recv(
+            self, flags: int = 0, copy: bool = True, track: bool = False
+        ) -> Any: ...
+        def recv_into(self, buf: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any: ...
+        def send(
+            self,
+            data: Any,
+            flags: int = 0,
+            copy: bool = True,
+            track: bool = False,
+            **kwargs: Any,
+        ) -> Any: ...
+        def close(self, linger: int | None = None) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _PlainContext = _zmq.Context
+    _PlainPoller = _zmq.Poller
+    _PlainSocket = _zmq.Socket
 
 
 class _Deadline:

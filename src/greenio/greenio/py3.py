@@ -6,7 +6,7 @@ import io
 
 from .._net.files import GreenFileIO as GreenFileIO
 from .._net.files import open_pipe
-from .._std.public_names import claim
+from .._std.public_names import claim, claim_as
 from .base import SOCKET_BLOCKING as SOCKET_BLOCKING
 from .base import greenpipe_doc as greenpipe_doc
 
@@ -23,3 +23,4 @@ claim(globals())
 DEFAULT_BUFFER_SIZE = io.DEFAULT_BUFFER_SIZE
 
 GreenPipe = open_pipe
+claim_as(__name__, "GreenPipe", GreenPipe)

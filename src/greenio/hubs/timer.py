@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .._kernel.timers import Timer as Timer
+from .._reactor.timers import LocalTimer as LocalTimer
+from .._reactor.timers import Timer as Timer
 from .._std.public_names import claim
-
-LocalTimer = Timer
 
 __all__ = ["LocalTimer", "Timer"]
 

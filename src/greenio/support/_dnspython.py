@@ -7,7 +7,9 @@ interval. What dnspython raises is raised where its types are part of the interf
 
 from __future__ import annotations
 
+import re
 import socket as _types  # noqa: TID251 - constants and the error class
+import time  # noqa: TID251 - the wall clock, which nobody patches
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.query
 import dns.rdata
@@ -24,6 +27,7 @@ import dns.resolver
 import dns.rrset
 
 from .._bridge.await_ import await_
+from .._greenthread.timeout import Timeout
 from .._kernel.current import hub_to_park_in
 from .._std.originals import monotonic
 from ._addresses import is_ip_addr, is_ipv4_addr
@@ -44,10 +48,12 @@ def _ask(what: str, on_loop: Callable[..., Any], plain: Callable[..., Any]) -> A
 
 
 # Any, so that types are checked alike with dnspython and without.
-_Answer: Any = dns.resolver.Answer
+_Answer = dns.resolver.Answer
+_TookTooLong: Any = dns.exception.Timeout
+_UnexpectedSource: Any = dns.query.UnexpectedSource
 
 
-class HostsAnswer(_Answer):  # type: ignore[misc]
+class HostsAnswer(_Answer):
     """An answer from a hosts file, as those of name servers are.
 
     Args:
@@ -77,7 +83,7 @@ class HostsAnswer(_Answer):  # type: ignore[misc]
         if not rrset and raise_on_no_answer:
             raise dns.resolver.NoAnswer
         self.rrset = rrset
-        self.expiration = monotonic() + (rrset.ttl if rrset else 0)
+        self.expiration: Any | float = monotonic() + (rrset.ttl if rrset else 0)
 
 
 class HostsResolver:
@@ -86,11 +92,18 @@ class HostsResolver:
     Args:
         fname: The file; by default the system's.
         interval: After how many seconds it is read again.
+
+    Attributes:
+        LINES_RE: What finds the lines of the file, without comments.
     """
 
+    LINES_RE = re.compile(r"^[ \t]*([^#\s][^#\r\n]*)", re.MULTILINE)
+
     def __init__(self, fname: str | None = None, interval: float | None = None) -> None:
-        self.fname = fname or "/etc/hosts"
-        self.interval = settings["HOSTS_TTL"] if interval is None else interval
+        self.fname: str = fname or "/etc/hosts"
+        self.interval: Any | float = (
+            settings["HOSTS_TTL"] if interval is None else interval
+        )
         self._read_at: float | None = None
         self._addresses: dict[tuple[str, Any], list[str]] = {}
         self._aliases: dict[str, list[str]] = {}
@@ -106,8 +119,8 @@ class HostsResolver:
             text = Path(self.fname).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
-        for line in text.splitlines():
-            address, *names = line.partition("#")[0].split() or [""]
+        for line in self.LINES_RE.findall(text):
+            address, *names = line.split()
             kind = _A if is_ipv4_addr(address) else _AAAA
             if not is_ip_addr(address):
                 continue
@@ -339,16 +352,76 @@ def getaliases(host: str) -> list[str]:
     return resolver.getaliases(host)
 
 
-def udp(q: Any, where: str, timeout: float | None = None, **options: Any) -> Any:
+def compute_expiration(query: Any, timeout: float | None) -> float | None:
+    """When a question's time is over, by the wall clock; None if it has no limit.
+
+    Args:
+        query: Nothing; eventlet wants the module ``dns.query``.
+        timeout: Seconds from now.
+    """
+    del query
+    return None if timeout is None else time.time() + timeout
+
+
+def udp(
+    q: Any,
+    where: str,
+    timeout: float | None = None,
+    port: int = 53,
+    af: int | None = None,
+    source: str | None = None,
+    source_port: int = 0,
+    ignore_unexpected: bool = False,
+    one_rr_per_rrset: bool = False,
+    ignore_trailing: bool = False,
+    raise_on_truncation: bool = False,
+    sock: Any = None,
+    ignore_errors: bool = False,
+) -> Any:
     """Ask one name server by UDP; see ``dns.query.udp``.
 
     Args:
         q: The question.
         where: The server's address.
         timeout: Seconds.
-        **options: As for ``dns.query.udp``.
+        port: The server's port.
+        af: Nothing; the address says its family.
+        source: The address to ask from.
+        source_port: The port to ask from.
+        ignore_unexpected: Whether answers from others are left aside.
+        one_rr_per_rrset: Whether each record is a set by itself.
+        ignore_trailing: Whether bytes after the message are no error.
+        raise_on_truncation: Whether an answer that is cut off is an error.
+        sock: A green socket to ask by; without it, one is made.
+        ignore_errors: Whether answers that are none are left aside.
+
+    Raises:
+        dns.exception.DNSException: There is no answer.
     """
+    del af
     seconds = settings["DNS_QUERY_TIMEOUT"] if timeout is None else timeout
+    parsing: dict[str, Any] = {
+        "one_rr_per_rrset": one_rr_per_rrset,
+        "ignore_trailing": ignore_trailing,
+    }
+    if sock is not None:
+        return _udp_by(
+            sock,
+            q,
+            (where, port),
+            seconds,
+            ignore_unexpected or ignore_errors,
+            {**parsing, "raise_on_truncation": raise_on_truncation},
+        )
+    options: dict[str, Any] = {
+        **parsing,
+        "port": port,
+        "source": source,
+        "source_port": source_port,
+        "ignore_unexpected": ignore_unexpected,
+        "raise_on_truncation": raise_on_truncation,
+        "ignore_errors": ignore_errors,
+    }
     return _ask(
         "udp()",
         lambda: dns.asyncquery.udp(q, where, seconds, **options),
@@ -356,18 +429,97 @@ def udp(q: Any, where: str, timeout: float | None = None, **options: Any) -> Any
     )
 
 
-def tcp(q: Any, where: str, timeout: float | None = None, **options: Any) -> Any:
+def tcp(
+    q: Any,
+    where: str,
+    timeout: float | None = None,
+    port: int = 53,
+    af: int | None = None,
+    source: str | None = None,
+    source_port: int = 0,
+    one_rr_per_rrset: bool = False,
+    ignore_trailing: bool = False,
+    sock: Any = None,
+) -> Any:
     """Ask one name server by TCP; see ``dns.query.tcp``.
 
     Args:
         q: The question.
         where: The server's address.
         timeout: Seconds.
-        **options: As for ``dns.query.tcp``.
+        port: The server's port.
+        af: Nothing; the address says its family.
+        source: The address to ask from.
+        source_port: The port to ask from.
+        one_rr_per_rrset: Whether each record is a set by itself.
+        ignore_trailing: Whether bytes after the message are no error.
+        sock: A connected green socket to ask by; without it, one is made.
+
+    Raises:
+        dns.exception.DNSException: There is no answer.
     """
+    del af
     seconds = settings["DNS_QUERY_TIMEOUT"] if timeout is None else timeout
+    parsing: dict[str, Any] = {
+        "one_rr_per_rrset": one_rr_per_rrset,
+        "ignore_trailing": ignore_trailing,
+    }
+    if sock is not None:
+        return _tcp_by(sock, q, seconds, parsing)
+    options: dict[str, Any] = {
+        **parsing,
+        "port": port,
+        "source": source,
+        "source_port": source_port,
+    }
     return _ask(
         "tcp()",
         lambda: dns.asyncquery.tcp(q, where, seconds, **options),
         lambda: dns.query.tcp(q, where, seconds, **options),
     )
+
+
+def _udp_by(
+    sock: Any,
+    q: Any,
+    where: tuple[str, int],
+    seconds: float,
+    patient: bool,
+    parsing: dict[str, Any],
+) -> Any:
+    """Ask by a socket that is there: the wait for it is a green thread's."""
+    with Timeout(seconds, _TookTooLong(timeout=seconds)):
+        sock.sendto(q.to_wire(), where)
+        while True:
+            data, peer = sock.recvfrom(65535)
+            if peer[:2] != where:
+                if patient:
+                    continue
+                raise _UnexpectedSource(f"got an answer from {peer}")
+            answer = dns.message.from_wire(data, keyring=q.keyring, **parsing)
+            if q.is_response(answer):
+                return answer
+            if not patient:
+                raise dns.query.BadResponse
+
+
+def _tcp_by(sock: Any, q: Any, seconds: float, parsing: dict[str, Any]) -> Any:
+    """The same for a connected socket."""
+    with Timeout(seconds, _TookTooLong(timeout=seconds)):
+        wire = q.to_wire()
+        sock.sendall(len(wire).to_bytes(2, "big") + wire)
+        size = int.from_bytes(_read(sock, 2), "big")
+        answer = dns.message.from_wire(_read(sock, size), keyring=q.keyring, **parsing)
+    if not q.is_response(answer):
+        raise dns.query.BadResponse
+    return answer
+
+
+def _read(sock: Any, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            raise EOFError("the name server ended the connection")
+        data += piece
+    return data

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._dnspython import HostsAnswer as HostsAnswer
     from ._dnspython import HostsResolver as HostsResolver
     from ._dnspython import ResolverProxy as ResolverProxy
+    from ._dnspython import compute_expiration as compute_expiration
     from ._dnspython import getaliases as getaliases
     from ._dnspython import reset as reset
     from ._dnspython import resolve as resolve
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # Seconds; how long name servers are asked, and how long a hosts file's entries count.
 DNS_QUERY_TIMEOUT = 10.0
 HOSTS_TTL = 10.0
+# The package that asks name servers.
+pkg = "dns"
 
 __all__ = [
     "DNS_QUERY_TIMEOUT",
@@ -40,6 +43,7 @@ __all__ = [
     "HostsAnswer",
     "HostsResolver",
     "ResolverProxy",
+    "compute_expiration",
     "getaddrinfo",
     "getaliases",
     "gethostbyname",
@@ -48,6 +52,7 @@ __all__ = [
     "is_ip_addr",
     "is_ipv4_addr",
     "is_ipv6_addr",
+    "pkg",
     "reset",
     "resolve",
     "resolve_cname",
@@ -70,7 +75,9 @@ def __getattr__(name: str) -> Any:
             name="dns",
         ) from None
     # What is assigned here counts there.
-    _dnspython.settings = globals()
+    if _dnspython.settings is not globals():
+        _dnspython.settings = globals()
+        claim({**vars(_dnspython), "__name__": __name__, "__all__": __all__})
     return getattr(_dnspython, name)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from importlib import import_module as _import_module
 from typing import Any
 
-from ..._kernel.descriptors import READ as _READ
-from ..._kernel.descriptors import WRITE as _WRITE
 from ..._net.socket import GreenSocket as _GreenSocket
 from ..._patch.modules import complete as _complete
+from ..._reactor.descriptors import READ as _READ
+from ..._reactor.descriptors import WRITE as _WRITE
 from ..._std.originals import socket_class as _socket_class
 
 # Not by its name, of which type checkers make different things.
@@ -59,10 +59,10 @@ class Connection(_PlainConnection):
         """Shake hands with the peer."""
         self._wait(_PlainConnection.do_handshake)
 
-    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
-        """Receive up to `bufsiz` bytes; ``b""`` if the peer has ended TLS."""
+    def recv(self, size: int, flags: int | None = None) -> bytes:
+        """Receive up to `size` bytes; ``b""`` if the peer has ended TLS."""
         try:
-            data: bytes = self._wait(_PlainConnection.recv, bufsiz, flags)
+            data: bytes = self._wait(_PlainConnection.recv, size, flags)
         except _SSL.ZeroReturnError:
             return b""
         return data
@@ -79,16 +79,16 @@ class Connection(_PlainConnection):
             return 0
         return count
 
-    def send(self, buf: Any, flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         """Send some of the data; the result is how many bytes went."""
-        sent: int = self._wait(_PlainConnection.send, buf, flags)
+        sent: int = self._wait(_PlainConnection.send, data, flags)
         return sent
 
     write = send
 
-    def sendall(self, buf: Any, flags: int = 0) -> int:
+    def sendall(self, data: Any, flags: int = 0) -> int:
         """Send all of the data."""
-        with memoryview(buf) as view, view.cast("B") as octets:
+        with memoryview(data) as view, view.cast("B") as octets:
             size = len(octets)
             sent = 0
             while sent < size:
