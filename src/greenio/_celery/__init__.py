@@ -1,0 +1,1 @@
+"""A pool for Celery's workers: each task in a green thread, `async def` tasks awaited there."""
