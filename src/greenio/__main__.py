@@ -10,9 +10,12 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import io
+import linecache
 import os
 import pkgutil
+import shutil
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -20,99 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
-_USAGE = """\
-usage: python -m greenio [options] script.py [arguments]
-       python -m greenio [options] -m module [arguments]
-       python -m greenio serve package.module:app [--help]
-
-Run an eventlet-style program on an asyncio or uvloop event loop. The standard library
-is made green, and `import eventlet` means greenio. `serve` runs a WSGI application.
-
-options:
-  --hub NAME    the event loop: asyncio (the default) or uvloop
-  --hide-loop   let green threads see no running event loop
-  --no-patch    leave the standard library as it is
-  -m module     run a module instead of a script
-  --version     print the version and exit
-  -h, --help    print this and exit
-"""
-
-
-class _UsageError(Exception):
-    """The command line cannot be understood."""
-
-
-class _Program:
-    """What to run, and how it sees itself."""
-
-    def __init__(self) -> None:
-        self.hub: str | None = None
-        self.patch = True
-        self.hide_loop = False
-        self.module: str | None = None
-        self.script: str | None = None
-        self.arguments: list[str] = []
-
-
-def _parse(arguments: list[str]) -> _Program:
-    program = _Program()
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if argument in ("-h", "--help"):
-            print(_USAGE, end="")
-            raise SystemExit(0)
-        if argument == "--version":
-            print(_version())
-            raise SystemExit(0)
-        name, equals, value = argument.partition("=")
-        if name == "--hub":
-            if not equals:
-                if not rest:
-                    raise _UsageError("--hub takes a name: asyncio or uvloop")
-                value = rest.pop(0)
-            program.hub = value
-        elif argument == "--no-patch":
-            program.patch = False
-        elif argument == "--hide-loop":
-            program.hide_loop = True
-        elif argument == "-m":
-            if not rest:
-                raise _UsageError("-m takes the name of a module")
-            program.module = rest.pop(0)
-            break
-        elif argument == "--" and rest:
-            program.script = rest.pop(0)
-            break
-        elif argument.startswith("-"):
-            raise _UsageError(f"unknown option {argument}")
-        else:
-            program.script = argument
-            break
-    program.arguments = rest
-    if program.module is None and program.script is None:
-        raise _UsageError("name a script, or a module with -m")
-    return program
-
-
-def _version() -> str:
-    import platform
-    from importlib import metadata
-
-    import greenlet
-
-    from . import __version__
-    from ._alias import API_LEVEL
-
-    loops = "asyncio"
-    try:
-        loops += f", uvloop {metadata.version('uvloop')}"
-    except metadata.PackageNotFoundError:
-        pass
-    return (
-        f"greenio {__version__} (eventlet API {API_LEVEL}) on Python "
-        f"{platform.python_version()}, greenlet {greenlet.__version__}, {loops}"
-    )
+from ._command.options import USAGE, Program, UsageError, apply, parse, watch
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:
@@ -154,6 +65,33 @@ def _load_script(path: str, main: ModuleType) -> CodeType:
         code = compile(source, path, "exec", dont_inherit=True)
     vars(main).update(__file__=path, __loader__=loader, __cached__=None)
     return code
+
+
+def _script_of(name: str) -> str:
+    """Return the path of what is to be run: a file, or a command that is installed."""
+    if not name or os.sep in name or Path(name).exists():
+        return name
+    directories = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    for path in (*directories, None):
+        found = shutil.which(name, path=path)
+        if found is not None:
+            if not _is_python(found):
+                _fail(f"python -m greenio: {found} is no program in Python")
+            return found
+    return name
+
+
+def _is_python(path: str) -> bool:
+    """Whether a file is a script in Python, as installers make them."""
+    if path.endswith((".py", ".pyc", ".pyz")) or zipfile.is_zipfile(path):
+        return True
+    with io.open_code(path) as file:
+        head = file.read(1024)
+    first, _, rest = head.partition(b"\n")
+    # With a long path of the interpreter, it is a script for both it and the shell.
+    return first.startswith(b"#!") and (
+        b"python" in first or rest.startswith(b"'''exec")
+    )
 
 
 def _load_module(name: str, main: ModuleType) -> CodeType:
@@ -219,15 +157,19 @@ def _replace_first_path(directory: str) -> None:
 # -- running it -------------------------------------------------------------------------
 
 
-def _run(load: Callable[[ModuleType], CodeType], argv: list[str]) -> None:
+def _execute(load: Callable[[ModuleType], CodeType], main: ModuleType) -> None:
+    code = load(main)
+    sys.modules["__main__"] = main
+    exec(code, vars(main))  # noqa: S102 - the user's program
+
+
+def _run(action: Callable[[ModuleType], None], argv: list[str]) -> None:
     main = ModuleType("__main__")
     vars(main).update(__builtins__=__builtins__, __package__=None)
     own_main = sys.modules["__main__"]
     sys.argv[:] = argv
     try:
-        code = load(main)
-        sys.modules["__main__"] = main
-        exec(code, vars(main))  # noqa: S102 - the user's program
+        action(main)
     except SystemExit:
         raise
     except BaseException as exc:
@@ -286,44 +228,75 @@ def _is_machinery(traceback: TracebackType) -> bool:
     return str(module).partition(".")[0] in _MACHINERY
 
 
-def main() -> None:
-    """Run the program that the command line names."""
-    if sys.argv[1:2] == ["serve"]:
+def _load_text(
+    source: str | bytes, filename: str, argument: str, main: ModuleType
+) -> CodeType:
+    """Prepare ``sys.path`` for a program that is in no file, and return its code."""
+    _replace_first_path("")
+    main.__dict__["__loader__"] = importlib.machinery.BuiltinImporter
+    if argument == "-":
+        main.__dict__["__file__"] = filename
+    elif sys.version_info >= (3, 13):
+        # Where tracebacks look for the lines.
+        lines = str(source).splitlines(keepends=True)
+        linecache.cache[filename] = (len(source), None, lines, filename)
+    return compile(source, filename, "exec", dont_inherit=True)
+
+
+def _loader_of(program: Program) -> tuple[Callable[[ModuleType], CodeType], str]:
+    """Return what loads a program, and what its ``sys.argv`` begins with."""
+    if program.kind == "module":
+        return partial(_load_module, program.name), "-m"
+    if program.kind == "code":
+        return partial(_load_text, program.name, "<string>", "-c"), "-c"
+    if program.kind == "stdin":
+        source = sys.stdin.buffer.read()
+        return partial(_load_text, source, "<stdin>", "-"), "-"
+    path = _script_of(program.name)
+    return partial(_load_script, path), path
+
+
+def _subcommand() -> None:
+    """Run what is no program of the user's, if that is asked for."""
+    name = sys.argv[1:2]
+    if name == ["serve"]:
         from ._http.command import main as serve
 
         raise SystemExit(serve(sys.argv[2:]))
-    try:
-        program = _parse(sys.argv[1:])
-    except _UsageError as exc:
-        _fail(f"python -m greenio: {exc}\n\n{_USAGE.rstrip()}")
+    if name == ["doctor"]:
+        from ._doctor.command import main as examine
 
-    from ._alias import install_as_eventlet
-    from ._bridge.loop_visibility import hide_loop
-    from ._kernel.current import HIDE_VARIABLE
-    from ._loop.loops import ENVIRONMENT_VARIABLE
+        raise SystemExit(examine(sys.argv[2:]))
+
+
+def main() -> None:
+    """Run the program that the command line names."""
+    _subcommand()
+    try:
+        program = parse(sys.argv[1:])
+    except UsageError as exc:
+        _fail(f"python -m greenio: {exc}\n\n{USAGE.rstrip()}")
+
+    from ._alias import hand_on_to_children, install_as_eventlet
     from ._patch.provisional import patch_provisionally
     from ._std.errors import HubError
-    from .hubs import use_hub
 
     try:
-        use_hub(program.hub)
+        apply(program)
     except HubError as exc:
         _fail(f"python -m greenio: {exc}")
-    if program.hub is not None:
-        # For the threads and the processes that the program starts.
-        os.environ[ENVIRONMENT_VARIABLE] = program.hub
-    if program.hide_loop:
-        hide_loop()
-        os.environ[HIDE_VARIABLE] = "1"
     install_as_eventlet()
-    if program.patch:
+    hand_on_to_children()
+    if program.patch and not program.patches_itself:
         patch_provisionally()
-    name = program.module
-    script = program.script or ""
-    if name is not None:
-        _run(partial(_load_module, name), ["-m", *program.arguments])
+    watch(program)
+    if program.kind == "console":
+        from ._command.console import interact
+
+        _run(interact, [""])
     else:
-        _run(partial(_load_script, script), [script, *program.arguments])
+        load, name = _loader_of(program)
+        _run(partial(_execute, load), [name, *program.arguments])
 
 
 if __name__ == "__main__":

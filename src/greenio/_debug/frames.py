@@ -22,9 +22,12 @@ from .._bridge.await_ import InlineThread, call_either, run_green
 from .._bridge.await_in_task import _wait as wait_for_future
 from .._bridge.group import GreenGroup
 from .._bridge.portal import Portal
+from .._greenthread.join import _Inbox
+from .._greenthread.pool import GreenPool
 from .._greenthread.sleeping import sleep
 from .._greenthread.thread import GreenThread
-from .._kernel.descriptors import Listener
+from .._reactor.descriptors import Listener
+from .._sync.lock import RLock
 
 # The types of what a coroutine awaits in ``async for`` and the like.
 _OF_ASYNC_GENERATORS = ("async_generator_asend", "async_generator_athrow")
@@ -121,7 +124,7 @@ def wait_at_the_end(frames: list[FrameType]) -> Wait | None:
         if describe is not None:
             return describe(frame.f_locals)
     if calls:
-        return _call(calls[0]), []
+        return _call(calls[0]), _holders(calls)
     if frames:
         describe = _KNOWN.get(frames[-1].f_code)
         if describe is not None:
@@ -132,7 +135,25 @@ def wait_at_the_end(frames: list[FrameType]) -> Wait | None:
 def _call(frame: FrameType) -> str:
     name = frame.f_code.co_name
     owner = frame.f_locals.get("self")
-    return f"{name}()" if owner is None else f"{name}() of {owner!r}"
+    call = f"{name}()" if owner is None else f"{name}() of {owner!r}"
+    return call + _limit(frame.f_locals)
+
+
+def _holders(calls: list[FrameType]) -> list[Any]:
+    """Who holds the lock that is waited for, if that is known."""
+    for frame in calls:
+        if frame.f_code in _TAKES_LOCK:
+            owner = frame.f_locals["self"]._owner
+            return [] if owner is None else [owner]
+    return []
+
+
+def _limit(names: dict[str, Any]) -> str:
+    """Say how long a call waits at most, by its argument."""
+    timeout = names.get("timeout")
+    if isinstance(timeout, (int, float)) and timeout > 0:
+        return f", for {timeout:g} s at most"
+    return ""
 
 
 def _sleep(names: dict[str, Any]) -> Wait:
@@ -154,7 +175,20 @@ def _join(names: dict[str, Any]) -> Wait:
 
 def _descriptor(names: dict[str, Any]) -> Wait:
     listener = names["self"]
-    return f"descriptor {listener.fd}, to {listener.event}", []
+    return f"descriptor {listener.fd}, to {listener.event}{_limit(names)}", []
+
+
+def _several(names: dict[str, Any]) -> Wait:
+    inbox = names["self"]
+    finished = {id(thing) for thing in inbox.finished.copy()}
+    left = [thing for thing in inbox.objects if id(thing) not in finished]
+    limit = _limit(names)
+    return f"{inbox.what}(), {len(left)} of {len(inbox.objects)} left{limit}", left
+
+
+def _pool(names: dict[str, Any]) -> Wait:
+    pool = names["self"]
+    return f"the green threads of {pool!r}", list(pool._slots.running.copy())
 
 
 def _group(names: dict[str, Any]) -> Wait:
@@ -190,14 +224,27 @@ def green_title(thread: GreenThread, running: FrameType | None) -> str:
         thread: The green thread.
         running: The innermost frame of its stack, if it runs now.
     """
-    return f"green thread of {_function_of(thread, running)} at {id(thread):#x}"
+    frames = stack_of(running or thread.gr_frame)
+    name = repr(thread.name) if thread.is_named else _thread_name(frames)
+    function = _function_of(thread, frames)
+    title = f"green thread of {function}" if name is None else f"{name} of {function}"
+    return f"{title} at {id(thread):#x}"
 
 
-def _function_of(thread: GreenThread, running: FrameType | None) -> str:
+def _thread_name(frames: list[FrameType]) -> str | None:
+    """Return the name that `threading` has for it, if it is a patched program's thread."""
+    for frame in frames:
+        if frame.f_code.co_name == "_bootstrap_inner":
+            thread = frame.f_locals.get("self")
+            if frame.f_globals.get("__name__") == "threading":
+                return f"thread {getattr(thread, '_name', '?')!r}"
+    return None
+
+
+def _function_of(thread: GreenThread, frames: list[FrameType]) -> str:
     call = thread._call
     if call is not None:
         return title_of(call[0])
-    frames = stack_of(running or thread.gr_frame)
     users = users_frames(frames)
     # What `threading` and `contextlib` put around a function says nothing; nor does the
     # first frame, the body of every green thread.
@@ -224,6 +271,10 @@ _KNOWN: dict[CodeType, Callable[[dict[str, Any]], Wait]] = {
     GreenThread.wait_end_async.__code__: _join,
     Listener.wait.__code__: _descriptor,
     Listener._wait_behind.__code__: _descriptor,
+    _Inbox.wait_for.__code__: _several,
+    _Inbox.wait_for_async.__code__: _several,
+    GreenPool._wait_idle.__code__: _pool,
+    GreenPool._wait_idle_async.__code__: _pool,
     GreenGroup.__exit__.__code__: _group,
     GreenGroup.__aexit__.__code__: _group,
     asyncio.sleep.__code__: _asyncio_sleep,
@@ -235,3 +286,5 @@ if hasattr(asyncio, "TaskGroup"):
     _inner = getattr(asyncio.TaskGroup, "_aexit", None)
     if _inner is not None:
         _KNOWN[_inner.__code__] = _task_group
+# Where somebody waits for a lock that knows who holds it.
+_TAKES_LOCK = {RLock._acquire.__code__, RLock._acquire_async.__code__}

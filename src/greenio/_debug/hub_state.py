@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from .._kernel.current import get_hub
-from .._kernel.descriptors import Listener
-from .._kernel.timers import Timer
+from .._reactor.descriptors import Listener
+from .._reactor.scheduler import Scheduler
+from .._reactor.timers import Timer
 from .frames import lines, stack_of, title_of, users_frames
 
-_make_timer = Timer.__init__
+_start_timer = Timer.start_on
 _with_listener_stacks = False
 
 
@@ -24,11 +24,11 @@ def show_listener_stacks(state: bool) -> None:
 
 def note_timer_stacks(state: bool) -> None:
     """Choose whether timers remember where they were made. Nothing is paid when off."""
-    Timer.__init__ = _make_timer_and_note if state else _make_timer  # type: ignore[method-assign]
+    Timer.start_on = _start_and_note if state else _start_timer  # type: ignore[method-assign]
 
 
-def _make_timer_and_note(self: Timer, *args: Any, **kwargs: Any) -> None:
-    _make_timer(self, *args, **kwargs)
+def _start_and_note(self: Timer, hub: Scheduler) -> None:
+    _start_timer(self, hub)
     self.made_at = "\n".join(lines(users_frames(stack_of(sys._getframe(1)))))
 
 
@@ -55,23 +55,13 @@ def _where(listener: Listener) -> Iterator[str]:
 def describe_timers() -> Iterator[str]:
     """Say which calls the current hub is to make later."""
     hub = get_hub()
-    halves = (hub, hub.twin or hub)
-    now = hub.loop.time()
-    timers = [
-        thing
-        for thing in gc.get_objects()
-        if type(thing) is Timer and thing.pending and thing._hub in halves
-    ]
+    now = hub.clock()
     yield "TIMERS:"
-    for timer in sorted(timers, key=_due):
-        call = timer._call
+    for when, timer in hub.next_timers:
+        call = timer.tpl
         if call is not None:
-            yield f"  in {max(_due(timer) - now, 0):.3f} s: {title_of(call[0])}"
+            yield f"  in {max(when - now, 0):.3f} s: {title_of(call[0])}"
             yield from _indented(getattr(timer, "made_at", "").splitlines())
-
-
-def _due(timer: Timer) -> float:
-    return 0.0 if timer._handle is None else timer._handle.when()
 
 
 def _indented(text: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub
-from .._kernel.hub import Hub, all_hubs
+from .._kernel.hub import Hub, known_hubs
 from .._std.originals import allocate_lock, monotonic, start_new_thread
 from .frames import (
     STANDARD_LIBRARY,
@@ -48,7 +48,7 @@ class Blocking:
     Attributes:
         who: The green thread, task or callback.
         seconds: For how long it was blocked, so far or in all.
-        over: Whether the loop goes on again.
+        over: Whether the loop goes on again, or somebody else keeps it from that.
         stack: Where it was when that was noticed, as text.
     """
 
@@ -66,6 +66,18 @@ class Blocking:
         )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Who was seen running where the loop should."""
+
+    culprit: str
+    who: str
+    stack: str
+
+    def blocking(self, seconds: float, *, over: bool = False) -> Blocking:
+        return Blocking(self.who, seconds, over, self.stack)
+
+
 def _warn(blocking: Blocking) -> None:
     _log.warning("%s", blocking)
 
@@ -75,6 +87,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
 
     Each time that the loop does not go on for so long, `report` is called twice: when that
     is noticed, with the name and the stack of whoever runs then, and when the loop goes on.
+    If somebody else keeps it by then, and is still there after as long again, that is
+    reported likewise.
 
     It runs in an OS thread of its own, for the caller's OS thread: for its hub, or the
     hub of the loop that is run there later, until the caller's hub ends. It costs a loop that is
@@ -108,7 +122,7 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         # Released when it is over, which wakes the monitor's thread.
         self._closed = allocate_lock()
         # Whether the loop has been asked for a sign and has not given it.
-        self.waiting = False
+        self.waiting: bool = False
         self._closed.acquire()
         start_new_thread(self._run, ())
 
@@ -159,19 +173,36 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
             return
         if sign.acquire(timeout=self._max):
             return
-        frame = self._frame()
-        if frame is None or _is_loops_own(frame) or not self._hub.loop.is_running():
+        told = self._look()
+        if told is None or not self._hub.loop.is_running():
             # The loop itself is late, or it has ended; a hub's own loop goes on when it
             # is needed again.
             return
-        who = self._who(frame)
-        stack = "\n".join(lines(_shown(frame)))
-        del frame
-        self._tell(Blocking(who, monotonic() - began, False, stack))
+        self._tell(told.blocking(monotonic() - began))
+        # Seen once, after the one that was told of.
+        other, since = told, began
         while not sign.acquire(timeout=self._max):
             if self._over or not self._hub.loop.is_running():
                 return
-        self._tell(Blocking(who, monotonic() - began, True, stack))
+            seen = self._look()
+            if seen is None or seen.culprit == told.culprit:
+                other = told
+            elif seen.culprit != other.culprit:
+                other, since = seen, monotonic()
+            else:
+                # The loop had no turn between two who keep it.
+                self._tell(told.blocking(since - began, over=True))
+                told, began = seen, since
+                self._tell(told.blocking(monotonic() - began))
+        self._tell(told.blocking(monotonic() - began, over=True))
+
+    def _look(self) -> _Seen | None:
+        """See who runs in the loop's thread now, if it is not the loop itself."""
+        frame = self._frame()
+        if frame is None or _is_loops_own(frame):
+            return None
+        culprit, who = self._who(frame)
+        return _Seen(culprit, who, "\n".join(lines(_shown(frame))))
 
     def _answer(self, sign: Any) -> None:
         """The sign of life, called in the loop."""
@@ -196,7 +227,8 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
         frame = self._frame()
         return frame is not None and frame.f_code.co_filename == _SELECTORS
 
-    def _who(self, frame: FrameType) -> str:
+    def _who(self, frame: FrameType) -> tuple[str, str]:
+        """Name whoever runs: in few words, the same each time, and for a report."""
         hub = self._hub
         hubs = [hub, *_running_hubs(hub)]
         for each in hubs:
@@ -207,14 +239,15 @@ class monitor:  # noqa: N801 - reads as a function, and is used as a context man
                     and thread.gr_frame is None
                     and isinstance(thread, GreenThread)
                 ):
-                    return green_title(thread, frame)
+                    return f"green thread {id(thread):#x}", green_title(thread, frame)
         for each in hubs:
             task = asyncio.current_task(each.loop)
             if task is not None:
-                return title_of(task)
+                return f"task {id(task):#x}", title_of(task)
         if hub.main is not None and hub.main.gr_frame is None:
-            return "the main program"
-        return f"a callback of the loop, in {_shown(frame)[-1].f_code.co_name}()"
+            return "main", "the main program"
+        name = _shown(frame)[-1].f_code.co_name
+        return "callback", f"a callback of the loop, in {name}()"
 
 
 def _running_hubs(home: Hub) -> list[Hub]:
@@ -224,7 +257,7 @@ def _running_hubs(home: Hub) -> list[Hub]:
     """
     return [
         hub
-        for hub in tuple(all_hubs)
+        for hub in known_hubs()
         if hub.thread_id == home.thread_id and hub.loop.is_running()
     ]
 

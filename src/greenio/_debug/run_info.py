@@ -1,8 +1,7 @@
 """A picture of everything that runs on the hubs of a program: who waits for what.
 
-Green threads, tasks and portals are found by the garbage collector and in asyncio's own
-list, and what they wait for on their stacks (`_frames`), so it costs nothing until
-somebody asks.
+Green threads and portals are found by their hub, tasks in asyncio's own list, and what
+they wait for on their stacks (`_frames`), so it costs nothing until somebody asks.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .._bridge.portal import Portal
+from .._bridge.greenlet_cache import cache_of
 from .._greenthread.thread import GreenThread
+from .._greenthread.timeout import Timeout
 from .._kernel.hidden_loop import running_loop
-from .._kernel.hub import Hub, all_hubs
+from .._kernel.hub import Hub, known_hubs
 from .._std.originals import all_tasks, get_ident
 from .frames import (
     above_the_loop,
@@ -38,7 +38,8 @@ from .frames import (
 _INDENT = "  "
 # What is further down is not indented any more.
 _DEEPEST = 30
-_ADDRESS = re.compile(r"0x[0-9a-f]+")
+# What differs between two that do the same.
+_ADDRESS = re.compile(r"0x[0-9a-f]+|Timeout in [0-9.e-]+ s")
 
 
 @dataclass
@@ -93,25 +94,23 @@ def _condensed(entries: list[_Entry]) -> list[tuple[_Entry, int]]:
 class _Picture:
     """One hub's green threads and tasks."""
 
-    def __init__(self, hub: Hub, greenlets: list[greenlet]) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._here = hub.thread_id == get_ident()
         self._portals = {
             id(portal._task): portal
-            for portal in greenlets
-            if isinstance(portal, Portal) and portal.serving
+            for portal in cache_of(hub).known()
+            if portal.serving
         }
-        halves = (hub, hub.twin or hub)
         self._threads = [
-            thread
-            for thread in greenlets
-            if isinstance(thread, GreenThread)
-            and getattr(thread, "_hub", None) in halves
-            and not thread.dead
+            thread for thread in hub.green_threads() if isinstance(thread, GreenThread)
         ]
         self._ready = {
-            id(entry) for half in halves for entry in (*half.ready, *half.batch)
+            id(entry)
+            for half in (hub, hub.twin or hub)
+            for entry in (*half.ready.copy(), *half.batch.copy())
         }
+        self._limits = _pending_timeouts()
         self._tasks = [
             task for task in all_tasks(hub.loop) if task is not hub._supervisor
         ]
@@ -191,7 +190,14 @@ class _Picture:
             return _Entry(title, "ready", stack)
         if wait is None:
             return _Entry(title, "switched away", stack)
-        return _Entry(title, f"waits for {wait[0]}", stack, wait[1])
+        state = f"waits for {wait[0]}{self._limit(thread)}"
+        return _Entry(title, state, stack, wait[1])
+
+    def _limit(self, thread: greenlet) -> str:
+        """Say when a Timeout will interrupt it, the next one first."""
+        now = self._hub.loop.time()
+        left = sorted(max(0.0, due - now) for due in self._limits.get(id(thread), ()))
+        return "".join(f"; Timeout in {seconds:.3g} s" for seconds in left)
 
     def _task(self, task: asyncio.Task[Any]) -> _Entry:
         coroutine = task.get_coro()
@@ -238,6 +244,18 @@ class _Picture:
         return bool(thread) and not thread.dead
 
 
+def _pending_timeouts() -> dict[int, list[float]]:
+    """Return when Timeouts are due, by the id of the greenlet that each is for."""
+    found: dict[int, list[float]] = {}
+    for thing in gc.get_objects():
+        # Not `isinstance`, which asks the object.
+        if issubclass(type(thing), Timeout) and thing.pending:
+            when = getattr(thing._timer, "when", None)
+            if when is not None:
+                found.setdefault(id(thing._greenlet), []).append(when())
+    return found
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -269,13 +287,10 @@ def format_run_info() -> str:
     costs nothing before.
     """
     here = running_loop()
-    greenlets = [
-        thing for thing in gc.get_objects() if issubclass(type(thing), greenlet)
-    ]
-    hubs = [hub for hub in tuple(all_hubs) if not (hub.closed or hub.loop.is_closed())]
+    hubs = [hub for hub in known_hubs() if not (hub.closed or hub.loop.is_closed())]
     # The caller's own first.
     hubs.sort(key=lambda hub: (hub.loop is not here, hub.thread_id != get_ident()))
     if not hubs:
         return "no hub runs"
-    pictures = ("\n".join(_Picture(hub, greenlets).describe()) for hub in hubs)
+    pictures = ("\n".join(_Picture(hub).describe()) for hub in hubs)
     return "\n\n".join(pictures)

@@ -25,7 +25,7 @@ class Spew:
         self.trace_names = trace_names
         self.show_values = show_values
 
-    def __call__(self, frame: FrameType, event: str, arg: Any) -> Spew:
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Spew:  # while tracing
         """Take an event from the interpreter; see `sys.settrace`."""
         if event == "line":
             name = frame.f_globals.get("__name__", "[unknown]")
@@ -33,7 +33,7 @@ class Spew:
                 self._print(frame, name)
         return self
 
-    def _print(self, frame: FrameType, name: str) -> None:
+    def _print(self, frame: FrameType, name: str) -> None:  # while tracing
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
         sys.stdout.write(f"{name}:{frame.f_lineno}: {line}\n")
         if not self.show_values:

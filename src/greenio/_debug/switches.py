@@ -7,7 +7,7 @@ import traceback
 from greenlet import getcurrent, greenlet
 
 from .._kernel.current import get_hub
-from .._kernel.descriptors import set_prevent_multiple_waiters
+from .._reactor.descriptors import set_prevent_multiple_waiters
 from .._tpool import settings as _tpool
 from . import hub_state as _hub_state
 from .alarm import detect_blocking

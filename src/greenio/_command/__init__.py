@@ -1,0 +1,1 @@
+"""What ``python -m greenio`` is made of: its options, its console, and `doctor`."""

@@ -1,0 +1,1 @@
+"""The directory that ``python -m greenio`` puts on the PYTHONPATH of what it starts."""
