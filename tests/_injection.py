@@ -2,12 +2,15 @@
 
 The interpreter looks for signals where a Python function begins, when a call has returned
 and where a loop jumps back. `interrupt_at(n)` raises at the n-th such place in the files
-of the kernel and what it stands on, and nowhere else. Run as a program, it does so for every n of a
-small program: ``python _injection.py owned`` or ``attached``.
+of the engine, and nowhere else; `call_at(n, call)` calls something there. Run as a program, it does so for every n of a small program:
+``python _injection.py owned``, ``attached``, ``fresh`` (an owned hub that is made anew for each
+n) or ``signalled`` (by a real signal, which comes as soon as the interpreter looks), and then the
+rooms of the engine, such as ``_kernel``.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import dis
 import faulthandler
@@ -19,49 +22,114 @@ from pathlib import Path
 
 import greenio
 from greenio import event, queue
+from greenio._kernel.current import close_thread_hub
 
 _PACKAGE = Path(greenio.__file__).parent
-_KERNEL = tuple(str(_PACKAGE / room) + os.sep for room in ("_kernel", "_loop"))
-_LOOKS_AFTER = ("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
+_rooms = (str(_PACKAGE) + os.sep,)
+_LOOKS_AFTER = ("CALL", "RESUME")
 _NO_CALLS = ("CALL_INTRINSIC",)
+# What comes next in the code is not what runs next.
+_LOOKS_IN = ("JUMP_BACKWARD", "JUMP_ABSOLUTE")
 
 
 @functools.cache
 def _places(code):
     """The offsets of the instructions before which signals are looked for."""
     places = set()
-    before = ""
+    before = None
     for instruction in dis.get_instructions(code):
-        name = instruction.opname
-        if before.startswith(_LOOKS_AFTER) and not before.startswith(_NO_CALLS):
+        if instruction.opname in _LOOKS_IN:
             places.add(instruction.offset)
-        before = name
+        if (
+            before is not None
+            and before.opname.startswith(_LOOKS_AFTER)
+            and not before.opname.startswith(_NO_CALLS)
+            and _handler(code, before.offset) == _handler(code, instruction.offset)
+        ):
+            places.add(instruction.offset)
+        before = instruction
     return places
 
 
-@contextmanager
-def interrupt_at(number):
+def _handler(code, offset):
+    """Where an exception leads to, that the instruction at an offset raises.
+
+    A call that ends a `try` block raises inside of it, and what comes next does not.
+    """
+    for entry in _handlers(code):
+        if entry.start <= offset < entry.end:
+            return entry.target
+    return None
+
+
+@functools.cache
+def _handlers(code):
+    # Up to 3.10 there is an instruction at the end of each block.
+    parse = getattr(dis, "_parse_exception_table", None)
+    return [] if parse is None else parse(code)
+
+
+class _Signal:
+    """When it goes away there is a SIGINT, and no frame of ours that would get it."""
+
+    __slots__ = ()
+    __del__ = _thread.interrupt_main
+
+
+class _Finalizer:
+    """When it goes away something is called, on top of whatever is running."""
+
+    def __init__(self, call):
+        self._call = call
+
+    def __del__(self):
+        self._call()
+
+
+def interrupt_at(number, signalled=False):
     """Raise KeyboardInterrupt at a place, counted from 0; tells whether it came."""
+
+    def act():
+        if signalled:
+            # Or the next function that would look is this one.
+            sys.settrace(None)
+            return _Signal()
+        raise KeyboardInterrupt
+
+    return _at(number, act)
+
+
+def call_at(number, call):
+    """Call something at a place, as a finalizer does; tells whether it was called."""
+    return _at(number, lambda: _Finalizer(call))
+
+
+@contextmanager
+def _at(number, act):
+    """Do something at a place, and keep what it returns until the interpreter looks."""
     left = number
     told = []
     over = False
 
-    def raise_here():
+    def act_here():
         nonlocal left
         left -= 1
         if left < 0 and not told and not over:
             told.append(True)
-            raise KeyboardInterrupt
+            return act()
+        return None
 
     def trace(frame, kind, argument):
-        if not frame.f_code.co_filename.startswith(_KERNEL):
+        if not frame.f_code.co_filename.startswith(_rooms):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
+        kept = None
         if kind == "call" or (
             kind == "opcode" and frame.f_lasti in _places(frame.f_code)
         ):
-            raise_here()
+            kept = act_here()  # noqa: F841 - as long as this runs
+        # Gone when this has returned.
         return trace
 
     sys.settrace(trace)
@@ -108,6 +176,9 @@ class Work:
     def start(self):
         for part in (self.wait, self.put, self.get, self.rest, self.rest):
             self.threads.append(greenio.spawn(self.run, part))
+        for _ in range(2):
+            # The first goes on as the second.
+            greenio.spawn_n(self.run, int)
 
     def main(self):
         self.start()
@@ -116,14 +187,19 @@ class Work:
         greenio.sleep(0.001)
 
 
-def _owned(number):
+def _signalled(number):
+    return _owned(number, signalled=True)
+
+
+def _owned(number, signalled=False):
     work = Work()
     interrupts = 0
-    with interrupt_at(number) as told:
-        try:
+    told = []
+    try:
+        with interrupt_at(number, signalled) as told:
             work.main()
-        except KeyboardInterrupt:
-            interrupts += 1
+    except KeyboardInterrupt:
+        interrupts += 1
     # The hub works, whatever has come; and nothing more comes.
     for _ in range(2):
         try:
@@ -136,7 +212,19 @@ def _owned(number):
             greenio.sleep(0.0005)
         except KeyboardInterrupt:
             interrupts += 1
+    if signalled:
+        # Nobody is left behind in a queue; who has been woken may be.
+        queued = [*work.items._getters, *work.items._putters]
+        assert all(waiter.done for waiter in queued), number
     return bool(told), interrupts, work
+
+
+def _fresh(number):
+    """On a hub that is made, begins and ends with this."""
+    close_thread_hub()
+    outcome = _owned(number)
+    close_thread_hub()
+    return outcome
 
 
 def _run(coroutine):
@@ -191,5 +279,11 @@ def _all_places(run):
 
 
 if __name__ == "__main__":
-    runs = {"owned": _owned, "attached": _attached}
+    runs = {
+        "owned": _owned,
+        "attached": _attached,
+        "fresh": _fresh,
+        "signalled": _signalled,
+    }
+    _rooms = tuple(str(_PACKAGE / room) + os.sep for room in sys.argv[2:])
     print(_all_places(runs[sys.argv[1]]))

@@ -20,7 +20,7 @@ from greenio._kernel.waiters import GreenWaiter, TaskWaiter, Waiter
 from greenio._loop.loops import loop_factory
 
 # How long a condition may take to come true before the test fails.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 # -- a clock that jumps -----------------------------------------------------------------

@@ -216,3 +216,156 @@ def test_the_alias_wins_over_an_installed_eventlet():
         print(eventlet.spawn is greenio.spawn, eventlet.green.socket.__name__)
     """)
     assert out == "True greenio.green.socket\n"
+
+
+def test_find_spec_tells_what_can_be_imported():
+    out = run("""
+        import importlib.util, pkgutil, sys
+        import greenio
+        greenio.install_as_eventlet()
+        find = importlib.util.find_spec
+        spec = find("eventlet")
+        assert "eventlet" not in sys.modules
+        assert spec.name == "eventlet" and spec.origin == greenio.__file__
+        assert find("eventlet.green.socket").origin.endswith("green/socket.py")
+        assert find("eventlet.hubs.epolls") and find("eventlet._version")
+        # Found, and it says why when it is imported.
+        assert find("eventlet.zipkin")
+        for name in ("eventlet.nowhere", "eventlet.green.nowhere"):
+            assert find(name) is None
+        try:
+            find("eventlet.nowhere.at_all")
+        except ModuleNotFoundError:
+            pass
+        import eventlet
+        assert find("eventlet") is eventlet.__spec__
+        assert eventlet.__file__ == greenio.__file__
+        names = [info.name for info in pkgutil.iter_modules(eventlet.__path__, "eventlet.")]
+        assert "eventlet.greenpool" in names
+        print("found")
+    """)
+    assert out == "found\n"
+
+
+def test_what_is_reachable():
+    out = run("""
+        import greenio
+        greenio.install_as_eventlet()
+        import eventlet
+        # eventlet has imported these, and by names below them others.
+        for path in (
+            "convenience", "event", "green.os", "green.select", "green.socket",
+            "green.ssl", "green.time", "greenio.base", "greenio.py3", "greenpool",
+            "greenthread", "hubs.epolls", "hubs.hub", "hubs.kqueue", "hubs.poll",
+            "hubs.selects", "hubs.timer", "patcher", "queue", "semaphore", "support",
+            "support.greendns", "support.greenlets", "timeout", "_version", "wsgi",
+            "tpool", "green.threading", "green.Queue",
+        ):
+            thing = eventlet
+            for part in path.split("."):
+                thing = getattr(thing, part)
+        from eventlet import EventletDeprecationWarning
+        assert issubclass(EventletDeprecationWarning, Warning)
+        for name in ("nowhere", "MySQLdb"):
+            assert not hasattr(eventlet.green, name)
+        assert "socket" in dir(eventlet.green)
+        print("reached")
+    """)
+    assert out == "reached\n"
+
+
+def test_the_version_of_the_interface():
+    out = run("""
+        import importlib.metadata as metadata
+        import greenio
+        greenio.install_as_eventlet()
+        from eventlet import _version
+        import eventlet
+        assert eventlet._version is _version
+        print(_version.version, _version.version_tuple)
+        assert greenio._version.__version__ == greenio.__version__
+        assert metadata.version("Eventlet") == metadata.version("eventlet") == "0.41.3"
+        assert metadata.distribution("eventlet").requires is None
+        names = {found.metadata["Name"] for found in metadata.distributions()}
+        assert {"eventlet", "pytest"} <= names
+    """)
+    assert out == "0.41.3 (0, 41, 3)\n"
+
+
+def test_original_modules_without_a_patch():
+    out = run("""
+        import greenio
+        greenio.install_as_eventlet()
+        import __original_module_threading as original
+        import __original_module_subprocess
+        import threading, sys
+        from eventlet import patcher
+        assert original is patcher.original("threading")
+        assert original is sys.modules["__original_module_threading"]
+        assert original is not threading and original.Lock is threading.Lock
+        try:
+            import __original_module_nowhere
+        except ModuleNotFoundError as error:
+            print(error.name)
+    """)
+    assert out == "__original_module_nowhere\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "installed"), [("1", True), ("0", False), ("", False)]
+)
+def test_by_the_environment(value, installed):
+    """One line in a settings module: `import greenio`."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import greenio, importlib.util\n"
+                "spec = importlib.util.find_spec('eventlet')\n"
+                "print(bool(spec) and spec.origin == greenio.__file__)"
+            ),
+        ],
+        env=environment(GREENIO_AS_EVENTLET=value),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == f"{installed}\n"
+
+
+def test_by_the_environment_after_the_real_one(tmp_path):
+    (tmp_path / "eventlet.py").write_text("__version__ = 'real'\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import eventlet, greenio"],
+        env=environment(
+            PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}",
+            GREENIO_AS_EVENTLET="1",
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the real eventlet has been imported already" in done.stderr
+
+
+def test_who_looks_for_modules_in_sys_modules_finds_them():
+    """oslo.log asks there whether threads are patched."""
+    out = run("""
+        import greenio
+        greenio.install_as_eventlet()
+        import eventlet, sys
+        import greenio.patcher
+        assert sys.modules["eventlet.patcher"] is greenio.patcher is eventlet.patcher
+        # Those that are loaded when they are asked for are there from then on.
+        from eventlet import greenpool
+        assert sys.modules["eventlet.greenpool"] is greenpool
+        assert greenpool.__name__ == greenpool.__spec__.name == "greenio.greenpool"
+        import eventlet.greenpool
+        assert eventlet.greenpool is greenpool
+        print("there")
+    """)
+    assert out == "there\n"

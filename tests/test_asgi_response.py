@@ -16,8 +16,6 @@ from _asgi import Closing, Exchange, exchange, hello
 from _support import until_async
 from greenio.asgi import IncompleteResponseError, WSGIMiddleware
 
-# -- the response -------------------------------------------------------------------------
-
 
 def test_simple_response(run_async):
     async def main():
@@ -546,3 +544,56 @@ def test_requests_leave_nothing_behind(run_async, caplog):
             gc.enable()
 
     run_async(main)
+
+
+# -- in one turn -------------------------------------------------------------------------
+
+
+def test_who_answers_at_once_without_reading_receives_nothing(run_async):
+    async def main():
+        request = Exchange(WSGIMiddleware(hello)).start()
+        await request.task
+        assert request.sent[-1] == {
+            "type": "http.response.body",
+            "body": b"hello",
+            "more_body": False,
+        }
+        assert request.received == 0
+
+    run_async(main)
+
+
+def test_close_comes_after_what_was_sent_last(run_async):
+    sent_before_close = []
+
+    class Answer(list):
+        def close(self):
+            sent_before_close.append(list(request.sent))
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return Answer([b"hello"])
+
+    request = Exchange(WSGIMiddleware(app))
+
+    async def main():
+        await request.start().task
+        (before,) = sent_before_close
+        assert before == request.sent
+        assert before[-1]["body"] == b"hello"
+
+    run_async(main)
+
+
+def test_what_send_raises_for_the_last_part_is_logged(run_async, caplog):
+    async def main():
+        request = Exchange(WSGIMiddleware(hello))
+
+        async def send(message):
+            raise KeyError("no room")
+
+        await request.app(request.scope, request.receive, send)
+
+    run_async(main)
+    (record,) = caplog.records
+    assert record.exc_info[0] is KeyError

@@ -14,6 +14,7 @@ from _fresh import run
 from _sockets import PLACES, reset, run_in
 from _support import until
 from greenio import backdoor, spawn
+from greenio._debug.backdoor import _Stream, _streams
 from greenio._net.socket import GreenSocket
 
 PROMPT = ">>> "
@@ -64,7 +65,7 @@ def serving(names=None, family=socket.AF_INET):
             client.close()
         server.kill()
         assert listener.fileno() == -1
-        until(lambda: not backdoor._streams._consoles)
+        until(lambda: not _streams._consoles)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -102,6 +103,13 @@ def test_await_works_at_the_prompt(hub_name):
         assert client("") == "in\n"
         # Blocking calls too: it is a green thread.
         assert client("import greenio; greenio.sleep(0)") == ""
+
+
+def test_run_info_at_the_prompt(hub_name):
+    with serving() as connect:
+        shown = connect()("run_info()")
+        assert "<Hub owned" in shown
+        assert "green thread of backdoor_server" in shown
 
 
 def test_errors_are_shown_without_our_frames(hub_name):
@@ -144,7 +152,7 @@ def test_output_goes_to_who_asked_for_it(hub_name, capsys):
     printed = capsys.readouterr().out
     assert "the program's" in printed
     assert "later" not in printed
-    assert type(sys.stdout) is not backdoor._Stream
+    assert type(sys.stdout) is not _Stream
 
 
 @pytest.mark.parametrize("leave", ["exit()", "raise SystemExit", "quit()"])
@@ -173,7 +181,7 @@ def test_the_client_goes_away_in_the_middle(hub_name):
         client.sock.sendall(b"for n in range(100000): print('x' * 1000)\n\n")
         client.sock.recv(10)
         reset(client.sock)
-        until(lambda: not backdoor._streams._consoles)
+        until(lambda: not _streams._consoles)
         assert connect()("1") == "1\n"
 
 
@@ -228,7 +236,7 @@ def test_one_connection_without_a_server(hub_name):
     client.read()
     assert client("n") == "3\n"
     client.close()
-    until(lambda: not backdoor._streams._consoles)
+    until(lambda: not _streams._consoles)
 
 
 def test_bad_arguments():
@@ -236,6 +244,13 @@ def test_bad_arguments():
         backdoor.backdoor_server(None, [1])
     with pytest.raises(TypeError, match="locals is a dict"):
         backdoor.backdoor((None, None), "x")
+    for wrong in (None, "x", 5):
+        with pytest.raises(TypeError, match="takes a listening socket"):
+            backdoor.backdoor_server(wrong)
+        with pytest.raises(TypeError, match=r"takes what sock.accept\(\) returns"):
+            backdoor.backdoor(wrong)
+    with pytest.raises(TypeError, match="a socket and an address, not"):
+        backdoor.backdoor((None, None))
 
 
 def test_in_a_patched_program(loop):

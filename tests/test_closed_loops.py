@@ -11,6 +11,7 @@ import pytest
 import greenio
 from _support import factory_of
 from greenio import event
+from greenio._kernel import current
 
 
 def close_with(loop_name, body):
@@ -67,3 +68,73 @@ def test_what_their_cleanup_waits_for_is_cut_short(hub_name, wait):
     greenio.hubs.get_hub()
     assert len(steps) == 2
     assert steps[-1] == "ended"
+
+
+def hidden():
+    # Without a waiter, which would refer to the green thread.
+    greenio.hubs.get_hub().switch()
+
+
+@greenio.loop_hidden(False)
+def shown():
+    event.Event().wait()
+
+
+def left_behind(loop_name, body):
+    """Return a green thread of those that see no loop, on one that has been closed."""
+
+    def start():
+        with greenio.loop_hidden():
+            return greenio.spawn(body)
+
+    async def main():
+        thread = await greenio.run_green(start)
+        await asyncio.sleep(0)
+        return thread
+
+    loop = factory_of(loop_name)()
+    thread = loop.run_until_complete(main())
+    loop.close()
+    assert not thread.dead
+    return thread
+
+
+@pytest.mark.parametrize("body", [hidden, shown])
+def test_those_who_did_not_see_it_leave_the_next_loop_visible(
+    hub_name, run_async, body
+):
+    thread = left_behind(hub_name, body)
+
+    async def main():
+        here = asyncio.get_running_loop()
+        # The first of the hub of this loop: those of loops that are closed are ended.
+        greenio.spawn(int)
+        return thread.dead, asyncio._get_running_loop() is here
+
+    assert run_async(main) == (True, True)
+
+
+def test_one_that_is_taken_apart_leaves_the_next_loop_visible(hub_name, loop_factory):
+    threads = [left_behind(hub_name, hidden)]
+    forgotten = weakref.ref(threads[0])
+    # Nobody ends it, and nobody keeps it for that.
+    for hub in current.attached_hubs.values():
+        hub.left_behind = ()
+        # Nobody else closes its sockets then.
+        hub._signals.close()
+    current.attached_hubs.clear()
+    del hub
+
+    async def main():
+        here = asyncio.get_running_loop()
+        greenio.spawn(int)
+        threads.clear()
+        # The task that has returned it may refer to it for longer.
+        gc.collect()
+        return forgotten(), asyncio._get_running_loop() is here
+
+    loop = loop_factory()
+    try:
+        assert loop.run_until_complete(main()) == (None, True)
+    finally:
+        loop.close()

@@ -440,6 +440,22 @@ def test_databases_by_host(hub_name):
 def test_bad_arguments(hub_name):
     with pytest.raises(TypeError, match="max_idle is a number of seconds, not None"):
         RawConnectionPool(sqlite3, max_idle=None)
+    for pool in (RawConnectionPool, TpooledConnectionPool):
+        with pytest.raises(TypeError, match="db_module is a module of the DB-API"):
+            pool("sqlite3")
+        # Unless it is not asked to connect.
+        Own = type("Own", (pool,), {"create": lambda self: (0, 0, "connection")})
+        assert Own("sqlite3").create()[2] == "connection"
+    for name in ("max_idle", "max_age", "connect_timeout"):
+        with pytest.raises(TypeError, match=f"{name} is a number of seconds"):
+            RawConnectionPool(sqlite3, **{name: "x"})
+        with pytest.raises(ValueError, match=f"{name} is a number of seconds"):
+            RawConnectionPool(sqlite3, **{name: float("nan")})
+    for wrong in (None, "me", ["host"]):
+        with pytest.raises(TypeError, match="credentials is a dict"):
+            DatabaseConnector(sqlite3, wrong)
+    with pytest.raises(TypeError, match="conn_pool is a class"):
+        DatabaseConnector(sqlite3, {}, "raw")
     with pytest.raises(TypeError, match="cleanup is a function"):
         RawConnectionPool(sqlite3, cleanup="rollback")
     with pytest.raises(NotImplementedError, match="RawConnectionPool or Tpooled"):

@@ -17,6 +17,8 @@ from _sockets import flags, in_thread, pipe, registered, until_parked, waiting
 from _support import settle, until, until_async
 from greenio import hubs
 from greenio._greenthread.descriptor_waits import wait_descriptor
+from greenio._net import socket as green_socket
+from greenio.green import socket as green
 from greenio.hubs import IOClosed, notify_close, notify_opened, trampoline
 
 
@@ -400,3 +402,32 @@ def test_wait_descriptor_names_the_call(run_async, ends):
             wait_descriptor(ends[0], "read", None, "reading the manual")
 
     run_async(main)
+
+
+@pytest.mark.parametrize("read", ["recv", "recv_into"])
+def test_a_look_that_finds_nothing_leaves_it_known_that_nothing_is_there(
+    hub_name, monkeypatch, read
+):
+    # Pools of connections look before each request whether the peer has gone.
+    asked = []
+    name = f"_raw_{read}"
+    ask = getattr(green_socket, name)
+
+    def counted(sock, *arguments):
+        asked.append(sock)
+        return ask(sock, *arguments)
+
+    monkeypatch.setattr(green_socket, name, counted)
+    arguments = {"recv": (8,), "recv_into": (bytearray(8),)}[read]
+    client, server = green.socketpair()
+    with client, server:
+        for request in range(3):
+            client.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                getattr(client, read)(*arguments)
+            client.settimeout(None)
+            greenio.spawn(server.sendall, b"answer")
+            getattr(client, read)(*arguments)
+            # At first nothing is known, so the read asks before it waits.
+            assert asked.count(client) == (3 if request == 0 else 2), request
+            asked.clear()

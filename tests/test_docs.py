@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from _fresh import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 BLOCK = re.compile(
@@ -55,7 +57,7 @@ def test_example_prints_what_the_page_says(code: str, output: str) -> None:
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert (run.stdout, run.stderr, run.returncode) == (output, "", 0)
@@ -98,3 +100,31 @@ def test_every_rule_has_a_test() -> None:
     assert len(rows) > 20
     without = [rule.strip() for rule, *tests in rows if not HOLDS.search(str(tests))]
     assert without == []
+
+
+SERVERS = {
+    "topics/http-server.md": ("## RFC 9110 and 9112", "test_wsgi*.py", 30),
+    "howto/websocket.md": ("## What is checked", "test_websocket*.py", 18),
+}
+
+
+@pytest.mark.parametrize("page", SERVERS)
+def test_every_row_of_the_servers_tables_has_its_test(page: str) -> None:
+    """A test by its name, or a row of the tables in `test_wsgi_attacks`."""
+    heading, files, least = SERVERS[page]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    table = text.partition(heading)[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line[:1] == "|"]
+    known = set()
+    for path in (ROOT / "tests").glob(files):
+        known |= {f"{path.stem}::{name}" for name in _tests_of(path.stem)}
+        known |= _tests_of(path.stem)
+    attacks = ast.parse((ROOT / "tests" / "test_wsgi_attacks.py").read_text("utf-8"))
+    for node in ast.walk(attacks):
+        if isinstance(node, ast.Dict):
+            known |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    assert len(rows) > least
+    for rule, *_, tests in rows[2:]:
+        names = re.findall(r"`([^`]+)`", tests)
+        assert names, f"no test holds: {rule.strip()}"
+        assert set(names) <= known, (rule.strip(), set(names) - known)

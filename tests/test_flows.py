@@ -1,4 +1,4 @@
-"""The architecture page shows the way that three calls take through the rooms."""
+"""The architecture page shows the way that three calls take, and the rooms keep their size."""
 
 from __future__ import annotations
 
@@ -42,9 +42,23 @@ def test_the_drawing_shows_every_file_of_the_engine() -> None:
     spec.loader.exec_module(rooms)
     drawing = rooms.drawing()
     assert sorted(rooms.engine()) == sorted(
-        ["_std", "_loop", "_kernel", "_sync", "_greenthread", "_bridge"]
+        ["_std", "_loop", "_reactor", "_kernel", "_sync", "_greenthread", "_bridge"]
     )
     for room in rooms.engine():
         for path in rooms.PACKAGE.joinpath(room).glob("*.py"):
             if path.stem != "__init__":
                 assert re.search(rf"\b{path.stem}\b", drawing), (room, path.stem)
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+def test_no_file_is_long() -> None:
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    assert not [path for path in files if lines(path) > 600]
+
+
+def test_the_kernel_is_small() -> None:
+    kernel = ROOT / "src" / "greenio" / "_kernel"
+    assert sum(lines(path) for path in kernel.glob("*.py")) < 3000

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from _fresh import run
+from _fresh import python, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -44,6 +44,22 @@ def program(text, *, patched=False, hub):
 patched_or_not = pytest.mark.parametrize(
     "patched", [False, True], ids=["plain", "patched"]
 )
+
+
+def test_who_had_ended_keeps_his_outcome(hub_name):
+    printed = program(
+        """
+        ended = greenio.spawn(lambda: (greenio.sleep(0), 7)[1])
+        ended.wait()
+        child = os.fork()
+        if not child:
+            say(ended.wait())
+            os._exit(0)
+        assert status_of(child) == 0
+        """,
+        hub=hub_name,
+    )
+    assert printed == ["7"]
 
 
 @patched_or_not
@@ -171,6 +187,31 @@ def test_the_child_ends_with_the_green_thread_that_forked(
     )
     printed = [line for line in printed if line != "no"]
     assert printed == ["thread", "buffered", str(status), "end of parent"]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raise LookupError('lost')", "LookupError: lost"),
+        ("sys.stdout.close()", "ValueError: I/O operation on closed file"),
+    ],
+)
+def test_the_child_says_why_its_end_was_none(loop, how, said):
+    done = python(
+        "-c",
+        f"""{START}
+def forking():
+    child = os.fork()
+    if child:
+        return status_of(child)
+    {how}
+
+say(greenio.spawn(forking).wait(), os.getpid() == parent)
+""",
+        hub=loop,
+    )
+    assert done.stdout == "1 True\n"
+    assert said in done.stderr.splitlines()[-1]
 
 
 def test_a_thread_that_forks_is_the_childs_main_thread(hub_name):

@@ -13,7 +13,9 @@ from _sockets import in_thread
 from greenio.support import greendns
 
 pytest.importorskip("dns")
+import dns.exception
 import dns.message
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
@@ -196,6 +198,71 @@ def test_one_server_is_asked(hub_name, server):
     question = dns.message.make_query("www.example", "A")
     response = greendns.udp(question, "127.0.0.1", port=server.port, timeout=20)
     assert len(response.answer[0]) == 2
+
+
+def test_one_server_is_asked_by_a_socket_of_ones_own(hub_name, server):
+    from greenio.green import socket as green_socket
+
+    question = dns.message.make_query("www.example.", "A")
+    with green_socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # The arguments where eventlet has them.
+        answer = greendns.udp(
+            question, "127.0.0.1", 5.0, server.port, None, None, 0, sock=sock
+        )
+        assert len(answer.answer[0]) == 2
+        server.silent = True
+        with pytest.raises(dns.exception.Timeout):
+            greendns.udp(question, "127.0.0.1", 0.05, server.port, sock=sock)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_one_server_is_asked_by_tcp(hub_name, own):
+    listener = greenio.listen(("127.0.0.1", 0))
+    host, port = listener.getsockname()
+
+    def answer(sock, id_off):
+        size = int.from_bytes(sock.recv(2), "big")
+        question = dns.message.from_wire(sock.recv(size))
+        response = dns.message.make_response(question)
+        response.id = (response.id + id_off) % 65536
+        wire = response.to_wire()
+        sock.sendall(len(wire).to_bytes(2, "big"))
+        sock.sendall(wire)
+
+    def serve():
+        for id_off in (0, 1):
+            sock, _ = listener.accept()
+            with sock:
+                answer(sock, id_off)
+        listener.accept()[0].close()
+
+    thread = greenio.spawn(serve)
+    question = dns.message.make_query("www.example.", "A")
+
+    def ask():
+        if not own:
+            return greendns.tcp(question, host, 5.0, port)
+        with greenio.connect((host, port)) as sock:
+            return greendns.tcp(question, host, 5.0, sock=sock)
+
+    assert question.is_response(ask())
+    with pytest.raises(dns.query.BadResponse):
+        ask()
+    with pytest.raises((EOFError, OSError)):
+        ask()
+    thread.wait()
+    listener.close()
+
+
+def test_names_that_programs_for_eventlet_find():
+    import time
+
+    assert greendns.pkg == "dns"
+    assert greendns.compute_expiration(dns.query, None) is None
+    assert greendns.compute_expiration(dns.query, 1000) > time.time()
+    text = "\n# no\n127.0.0.1 a b # c\r\n  ::1 d\n"
+    found = greendns.HostsResolver.LINES_RE.findall(text)
+    assert [line.split() for line in found] == [["127.0.0.1", "a", "b"], ["::1", "d"]]
 
 
 def test_without_dnspython(loop):

@@ -14,6 +14,7 @@ import greenio
 from _support import until
 from greenio import event, hubs, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
+from greenio._kernel.hidden_loop import twin_of
 from greenio.hubs import HubClosedError, HubError, IOClosed
 
 
@@ -101,6 +102,35 @@ def test_environment_variable(nothing_left, monkeypatch):
     monkeypatch.setenv("GREENIO_HUB", "nonsense")
     with pytest.raises(HubError, match="nonsense"):
         hubs.use_hub()
+
+
+@pytest.mark.parametrize("name", ["uvloop", "eventlet.hubs.uvloop"])
+def test_eventlets_environment_variable(nothing_left, name, monkeypatch):
+    pytest.importorskip("uvloop")
+    monkeypatch.delenv("GREENIO_HUB", raising=False)
+    monkeypatch.setenv("EVENTLET_HUB", name)
+    # Its own names ask for the best there is, and that has been said.
+    for form in (
+        None,
+        "poll",
+        "eventlet.hubs.epolls:Hub",
+        hubs.selects,
+        hubs.epolls.Hub,
+    ):
+        hubs.use_hub(form)
+        assert type(hubs.get_hub().loop).__module__.partition(".")[0] == "uvloop"
+    monkeypatch.setenv("GREENIO_HUB", "asyncio")
+    hubs.use_hub()
+    assert isinstance(hubs.get_hub().loop, asyncio.SelectorEventLoop)
+    monkeypatch.setenv("GREENIO_HUB", "")
+    monkeypatch.setenv("EVENTLET_HUB", "poll")
+    hubs.use_hub()
+    assert isinstance(hubs.get_hub().loop, asyncio.SelectorEventLoop)
+    monkeypatch.setenv("EVENTLET_HUB", "nonsense")
+    with pytest.raises(HubError, match="nonsense"):
+        hubs.use_hub()
+    monkeypatch.delenv("EVENTLET_HUB")
+    close_thread_hub()
 
 
 def test_choosing_too_late_is_refused(hub_name):
@@ -451,3 +481,12 @@ def test_an_interrupt_where_the_loop_ends_its_run():
             close_thread_hub()
 
     assert in_thread(program) == 0
+
+
+def test_the_hub_of_those_who_do_not_see_the_loop_has_all_that_a_hub_has():
+    hub = hubs.get_hub()
+    twin = twin_of(hub)
+    for name in dir(hub):
+        assert hasattr(twin, name) is hasattr(hub, name)
+    assert twin.main is hub.main
+    assert twin.get_timers_count() == hub.get_timers_count()

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from _fresh import python, run
 
-_KEEPS_ORDER = pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="hooks are settled before the first one runs"
-)
 
-
-@_KEEPS_ORDER
 def test_hooks_from_before_the_import_find_green_threads_alive(loop):
     assert (
         run(
@@ -46,7 +39,6 @@ def test_hooks_from_before_the_import_find_green_threads_alive(loop):
     )
 
 
-@_KEEPS_ORDER
 def test_every_hook_runs_once_and_a_failing_one_stops_nobody(hub_name):
     done = python(
         "-c",
@@ -67,6 +59,29 @@ def test_every_hook_runs_once_and_a_failing_one_stops_nobody(hub_name):
     assert done.returncode == 0
     assert done.stdout == "3\n2\n1\n"
     assert done.stderr.count("LookupError: in a hook") == 2
+
+
+def test_green_threads_end_also_where_the_collector_knows_no_hooks(hub_name):
+    done = python(
+        "-c",
+        """if True:
+        import atexit, gc
+        atexit.register(print, "hook")
+        import greenio
+        def spawned():
+            try:
+                greenio.sleep(30)
+            finally:
+                print("ended")
+        thread = greenio.spawn(spawned)
+        greenio.sleep(0)
+        gc.freeze()
+        """,
+        hub=hub_name,
+    )
+    assert done.returncode == 0
+    assert sorted(done.stdout.split()) == ["ended", "hook"]
+    assert done.stderr == ""
 
 
 _POOLS = {
@@ -121,3 +136,43 @@ def test_a_pool_that_is_left_open_does_not_stop_the_end(loop, pool, where):
         """,
     }
     assert run(begin + program[where], hub=loop) == "[1, 2]\n"
+
+
+def test_a_thread_that_the_interpreter_stops_in_a_primitive_stops_no_finalizer(loop):
+    assert (
+        run(
+            """if True:
+        import _thread, atexit, time
+        go_on, is_inside = _thread.allocate_lock(), _thread.allocate_lock()
+        go_on.acquire(); is_inside.acquire()
+        @atexit.register
+        def last_hook():
+            go_on.release()
+            is_inside.acquire()
+        def thread(sleep=time.sleep):
+            go_on.acquire()
+            with mutex:
+                is_inside.release()
+                sleep(1000)
+        _thread.start_new_thread(thread, ())
+        import gc, greenio, threading; greenio.monkey_patch()
+        from greenio._loop.mutex import mutex
+        class Garbage:
+            def __init__(self):
+                self.me = self
+                self.parts = greenio.queue.Queue(), greenio.event.Event(), threading.Lock()
+                self.print = print
+            def __del__(self):
+                items, event, lock = self.parts
+                items.put(1)
+                event.send(2)
+                with lock:
+                    self.print(items.get(), event.wait())
+        # It goes when the interpreter ends.
+        gc.set_threshold(10**6)
+        Garbage()
+        """,
+            hub=loop,
+        )
+        == "1 2\n"
+    )

@@ -11,12 +11,19 @@ import _fresh
 INJECTION = str(Path(__file__).parent / "_injection.py")
 
 
+ROOMS = ("_kernel", "_reactor", "_loop", "_sync", "_greenthread")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["owned", "attached"])
-def test_an_interrupt_at_any_place_of_the_kernel(hub_name, kind):
+@pytest.mark.parametrize(
+    "kind",
+    ["owned", "signalled", "attached", pytest.param("fresh", marks=pytest.mark.stress)],
+)
+def test_an_interrupt_at_any_place_of_the_engine(hub_name, kind):
     """The hub works afterwards, every `finally` ran, and it arrived exactly once."""
+    rooms = ROOMS if kind in ("owned", "signalled") else ROOMS[:3]
     arguments = {"PYTHONWARNINGS": "default"}
-    done = _fresh.python(INJECTION, kind, hub=hub_name, **arguments)
+    done = _fresh.python(INJECTION, kind, *rooms, hub=hub_name, **arguments)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert int(done.stdout) > 100
 
@@ -72,8 +79,6 @@ SIGNALS = """
 """
 
 
-# One interrupt in some thousands is still lost: its program then sleeps for too long.
-@pytest.mark.stress
 @pytest.mark.slow
 def test_many_interrupts_leave_the_hub_alive(hub_name):
     assert _fresh.run(SIGNALS, "200", hub=hub_name) == "ok\n"
@@ -83,7 +88,122 @@ def test_many_interrupts_leave_the_hub_alive(hub_name):
 @pytest.mark.timeout(900)
 def test_thousands_of_interrupts_leave_the_hub_alive(hub_name, monkeypatch):
     monkeypatch.setattr(_fresh, "PATIENCE", 800)
-    assert _fresh.run(SIGNALS, "20000", hub=hub_name) == "ok\n"
+    assert _fresh.run(SIGNALS, "60000", hub=hub_name) == "ok\n"
+
+
+@pytest.mark.slow
+def test_an_interrupt_in_a_finalizer_arrives_once(hub_name):
+    """Where the interpreter would print it, and forget it."""
+    assert (
+        _fresh.run(
+            """
+            import os, signal, weakref
+            import greenio
+
+            class Gone:
+                def __del__(self):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    for _ in range(3):
+                        int()
+                    finalized.append(1)
+
+            def drop():
+                Gone()
+                for _ in range(3):
+                    int()
+
+            finalized = []
+            arrived = 0
+            for wait in (drop, lambda: greenio.spawn(drop).wait()):
+                for _ in range(100):
+                    try:
+                        greenio.sleep(0)
+                        wait()
+                        greenio.sleep(20)
+                    except KeyboardInterrupt:
+                        arrived += 1
+            print(arrived, len(finalized))
+            """,
+            hub=hub_name,
+        )
+        == "200 200\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "line"),
+    [
+        ("greenio.spawn(compute)", "in compute\n"),
+        ("greenio.spawn(greenio.sleep, 30)", "in main\n"),
+        ("compute()", "in compute\n"),
+    ],
+)
+def test_the_traceback_of_an_interrupt_has_the_line_that_was_running(
+    hub_name, running, line
+):
+    outcome = _fresh.run(
+        f"""
+        import os, signal, threading, time, traceback
+        import greenio
+
+        def compute():
+            begun.set()
+            while not over:
+                pass
+
+        def interrupt():
+            begun.wait(0.2)
+            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def main():
+            try:
+                greenio.sleep(0)
+                threading.Thread(target=interrupt).start()
+                {running}
+                greenio.sleep(30)
+            except KeyboardInterrupt:
+                print("".join(traceback.format_exc()))
+
+        over = False
+        begun = threading.Event()
+        main()
+        """,
+        hub=hub_name,
+    )
+    assert line in outcome
+    assert "interrupts.py" not in outcome
+
+
+def test_the_handler_passes_for_pythons_own_and_goes_with_the_hub(hub_name):
+    assert (
+        _fresh.run(
+            """
+            import signal
+            import greenio
+            from greenio import hubs
+            from greenio._kernel.current import close_thread_hub
+
+            def own(number, frame):
+                pass
+
+            default = signal.default_int_handler
+            signal.signal(signal.SIGTERM, own)
+            greenio.sleep(0)
+            print(signal.getsignal(signal.SIGINT) == default)
+            print(signal.getsignal(signal.SIGTERM) is own)
+            # As a program does that wants something else for a while.
+            before = signal.signal(signal.SIGINT, own)
+            greenio.sleep(0)
+            print(signal.getsignal(signal.SIGINT) is own)
+            signal.signal(signal.SIGINT, before)
+            close_thread_hub()
+            print(signal.getsignal(signal.SIGINT) is default)
+            """,
+            hub=hub_name,
+        )
+        == "True\n" * 4
+    )
 
 
 HANDLERS = """
@@ -246,6 +366,48 @@ def test_what_a_handler_raises_goes_to_the_main_program(hub_name):
 
             went_on = []
             signal.signal(signal.SIGUSR1, handler)
+            thread = threading.Thread(target=worker)
+            try:
+                thread.start()
+                time.sleep(20)
+            except Reload:
+                print("raised")
+            thread.join()
+            assert went_on == [True]
+            """,
+            hub=hub_name,
+        )
+        == "raised\n"
+    )
+
+
+def test_handlers_from_before_the_patch_run_for_the_main_thread(hub_name):
+    assert (
+        _fresh.run(
+            """
+            import os, signal, threading
+
+            class Reload(Exception):
+                pass
+
+            def handler(number, frame):
+                assert threading.current_thread() is threading.main_thread()
+                raise Reload
+
+            signal.signal(signal.SIGUSR1, handler)
+            import greenio
+            greenio.monkey_patch()
+            assert signal.getsignal(signal.SIGUSR1) is handler
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            import time
+
+            def worker():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                for _ in range(1000):
+                    pass
+                went_on.append(threading.current_thread() is thread)
+
+            went_on = []
             thread = threading.Thread(target=worker)
             try:
                 thread.start()

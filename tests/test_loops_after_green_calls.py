@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 
+import greenio
 from _fresh import python, run
 
 _RUN_IN = {
@@ -138,3 +141,132 @@ def test_tests_of_pytest_asyncio_after_green_ones(loop, tmp_path):
     options = ("-p", "no:randomly", "-p", "no:cacheprovider", "-q", "-W", "error")
     done = python("-m", "pytest", *options, str(tmp_path), hub=loop, cwd=tmp_path)
     assert "4 passed" in done.stdout, done.stdout
+
+
+_NEW = "loop = asyncio.new_event_loop(); asyncio.set_event_loop(loop)"
+_LOOPS_OF_SCRIPTS = {
+    "asked for after the call": ("", "loop = asyncio.get_event_loop()"),
+    "set after the call": ("", _NEW),
+    "set before the call": (_NEW, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), _LOOPS_OF_SCRIPTS.values(), ids=_LOOPS_OF_SCRIPTS
+)
+def test_a_script_runs_what_it_gathers_on_its_loop(loop, before, after):
+    output = run(
+        f"""
+        import asyncio
+        import greenio
+
+        steps = []
+
+        def others():
+            for _ in range(3):
+                steps.append("green")
+                greenio.sleep(0)
+
+        async def double(number):
+            await asyncio.sleep(0.001)
+            assert asyncio.get_running_loop() is loop
+            return 2 * number
+
+        async def stop():
+            loop.stop()
+
+        {before}
+        greenio.sleep(0)
+        {after}
+        complete = loop.run_until_complete
+        thread = greenio.spawn(others)
+        assert complete(asyncio.gather(double(1), double(2))) == [2, 4]
+        assert steps == 3 * ["green"]
+        assert complete(double(3)) == 6
+        assert complete(loop.create_task(double(4))) == 8
+        assert complete(asyncio.ensure_future(double(5))) == 10
+        future = asyncio.Future()
+        loop.call_later(0.001, future.set_result, 11)
+        assert complete(future) == 11
+        try:
+            complete(asyncio.wait_for(asyncio.sleep(30), 0.001))
+        except asyncio.TimeoutError:
+            pass
+        loop.call_later(0.001, loop.stop)
+        loop.run_forever()
+        loop.create_task(stop())
+        try:
+            complete(asyncio.sleep(30))
+        except RuntimeError as exc:
+            print(exc)
+        # What the script spawns sees the hub's loop all the same.
+        assert greenio.spawn(asyncio.get_running_loop).wait() is greenio.hubs.get_hub().loop
+        complete(loop.shutdown_asyncgens())
+        loop.close()
+        assert loop.is_closed()
+        # There is another hub, if need be.
+        assert greenio.spawn(asyncio.run, asyncio.sleep(0, "again")).wait() == "again"
+        """,
+        hub=loop,
+    )
+    assert output == "Event loop stopped before Future completed.\n"
+
+
+def test_who_is_interrupted_while_the_hubs_loop_runs_something_ends_that(loop):
+    output = run(
+        """
+        import asyncio
+        import greenio
+
+        async def endless():
+            try:
+                await asyncio.sleep(30)
+            finally:
+                await asyncio.sleep(0)
+                print("cleaned up")
+
+        greenio.sleep(0)
+        loop = asyncio.get_event_loop()
+        try:
+            with greenio.Timeout(0.001):
+                loop.run_until_complete(endless())
+        except greenio.Timeout:
+            print("in time")
+        """,
+        hub=loop,
+    )
+    assert output == "cleaned up\nin time\n"
+
+
+def test_where_somebody_else_runs_the_loop_it_is_an_error():
+    async def main():
+        loop = asyncio.get_running_loop()
+        pause = asyncio.sleep(0)
+        for call in (partial(loop.run_until_complete, pause), loop.close):
+            with pytest.raises(RuntimeError, match="running"):
+                await greenio.run_green(call)
+        pause.close()
+
+    asyncio.run(main())
+
+
+def test_green_threads_end_with_the_loop_that_the_script_closes(loop):
+    output = run(
+        """
+        import asyncio
+        import greenio
+
+        def endless():
+            try:
+                greenio.sleep(30)
+            finally:
+                print("ended")
+
+        greenio.spawn(endless)
+        greenio.sleep(0)
+        asyncio.get_event_loop().close()
+        print("closed")
+        """,
+        hub=loop,
+    )
+    assert output == "ended\nclosed\n"

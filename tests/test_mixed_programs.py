@@ -171,12 +171,6 @@ async def plain(function: Function, steps: list[Step]) -> None:
                 function.note("put", index)
             case ("get", index):
                 function.note("got", index, await run.queues[index].get())
-            case ("lock", index, body):
-                async with run.locks[index]:
-                    function.note("locked", index)
-                    await plain(function, body)
-            case ("call", _, body):
-                await plain(function, body)
             case ("spawn", _, body):
                 function.adopt(run.loop.create_task(plain_body(function.child(), body)))
             case ("join", index):
@@ -186,25 +180,41 @@ async def plain(function: Function, steps: list[Step]) -> None:
                     function.note_child(child)
             case ("cancel", index):
                 function.end_child(index)
-            case ("catch", body):
-                try:
-                    await plain(function, body)
-                except Boom:
-                    function.note("caught")
-            case ("finally", body):
-                with function.noting():
-                    await plain(function, body)
-            case ("timeout", body):
-                try:
-                    async with asyncio.timeout(function.duration()):
-                        await plain(function, body)
-                except TimeoutError:
-                    function.note("timeout")
+            case _ if step[-1:] and isinstance(step[-1], list):
+                await plain_block(function, step)
             case _:
                 simple(function, step)
                 continue
         # One thing at a time, so that no two things happen at the same instant.
         await asyncio.sleep(function.duration())
+
+
+async def plain_block(function: Function, step: Step) -> None:
+    """A step that has others in it."""
+    run = function.run
+    match step:
+        case ("lock", index, body):
+            async with run.locks[index]:
+                function.note("locked", index)
+                await plain(function, body)
+        case ("call", _, body):
+            await plain(function, body)
+        case ("catch", body):
+            try:
+                await plain(function, body)
+            except Boom:
+                function.note("caught")
+        case ("finally", body):
+            with function.noting():
+                await plain(function, body)
+        case ("timeout", body):
+            try:
+                async with asyncio.timeout(function.duration()):
+                    await plain(function, body)
+            except TimeoutError:
+                function.note("timeout")
+        case _:
+            raise AssertionError(step)
 
 
 async def plain_body(function: Function, steps: list[Step]) -> None:
@@ -226,14 +236,6 @@ async def as_coroutine(function: Function, steps: list[Step]) -> None:
                 function.note("put", index)
             case ("get", index):
                 function.note("got", index, await run.queues[index].get_async())
-            case ("lock", index, body):
-                async with run.locks[index]:
-                    function.note("locked", index)
-                    await as_coroutine(function, body)
-            case ("call", "green", body):
-                await greenio.run_green(as_green, function, body)
-            case ("call", "async", body):
-                await as_coroutine(function, body)
             case ("spawn", kind, body):
                 function.adopt(start(kind, function.child(), body))
             case ("join", index):
@@ -246,24 +248,42 @@ async def as_coroutine(function: Function, steps: list[Step]) -> None:
                     function.note_child(child)
             case ("cancel", index):
                 function.end_child(index)
-            case ("catch", body):
-                try:
-                    await as_coroutine(function, body)
-                except Boom:
-                    function.note("caught")
-            case ("finally", body):
-                with function.noting():
-                    await as_coroutine(function, body)
-            case ("timeout", body):
-                try:
-                    async with asyncio.timeout(function.duration()):
-                        await as_coroutine(function, body)
-                except TimeoutError:
-                    function.note("timeout")
+            case _ if step[-1:] and isinstance(step[-1], list):
+                await as_coroutine_block(function, step)
             case _:
                 simple(function, step)
                 continue
         await asyncio.sleep(function.duration())
+
+
+async def as_coroutine_block(function: Function, step: Step) -> None:
+    """A step that has others in it."""
+    run = function.run
+    match step:
+        case ("lock", index, body):
+            async with run.locks[index]:
+                function.note("locked", index)
+                await as_coroutine(function, body)
+        case ("call", "green", body):
+            await greenio.run_green(as_green, function, body)
+        case ("call", "async", body):
+            await as_coroutine(function, body)
+        case ("catch", body):
+            try:
+                await as_coroutine(function, body)
+            except Boom:
+                function.note("caught")
+        case ("finally", body):
+            with function.noting():
+                await as_coroutine(function, body)
+        case ("timeout", body):
+            try:
+                async with asyncio.timeout(function.duration()):
+                    await as_coroutine(function, body)
+            except TimeoutError:
+                function.note("timeout")
+        case _:
+            raise AssertionError(step)
 
 
 def as_green(function: Function, steps: list[Step]) -> None:
@@ -277,14 +297,6 @@ def as_green(function: Function, steps: list[Step]) -> None:
                 function.note("put", index)
             case ("get", index):
                 function.note("got", index, run.queues[index].get())
-            case ("lock", index, body):
-                with run.locks[index]:
-                    function.note("locked", index)
-                    as_green(function, body)
-            case ("call", "green", body):
-                as_green(function, body)
-            case ("call", "async", body):
-                greenio.await_(as_coroutine(function, body))
             case ("spawn", kind, body):
                 function.adopt(start(kind, function.child(), body))
             case ("join", index):
@@ -297,27 +309,45 @@ def as_green(function: Function, steps: list[Step]) -> None:
                     function.note_child(child)
             case ("cancel", index):
                 function.end_child(index)
-            case ("catch", body):
-                try:
-                    as_green(function, body)
-                except Boom:
-                    function.note("caught")
-            case ("finally", body):
-                with function.noting():
-                    as_green(function, body)
-            case ("timeout", body):
-                limit = greenio.Timeout(function.duration())
-                try:
-                    with limit:
-                        as_green(function, body)
-                except greenio.Timeout as expired:
-                    if expired is not limit:
-                        raise
-                    function.note("timeout")
+            case _ if step[-1:] and isinstance(step[-1], list):
+                as_green_block(function, step)
             case _:
                 simple(function, step)
                 continue
         greenio.sleep(function.duration())
+
+
+def as_green_block(function: Function, step: Step) -> None:
+    """A step that has others in it."""
+    run = function.run
+    match step:
+        case ("lock", index, body):
+            with run.locks[index]:
+                function.note("locked", index)
+                as_green(function, body)
+        case ("call", "green", body):
+            as_green(function, body)
+        case ("call", "async", body):
+            greenio.await_(as_coroutine(function, body))
+        case ("catch", body):
+            try:
+                as_green(function, body)
+            except Boom:
+                function.note("caught")
+        case ("finally", body):
+            with function.noting():
+                as_green(function, body)
+        case ("timeout", body):
+            limit = greenio.Timeout(function.duration())
+            try:
+                with limit:
+                    as_green(function, body)
+            except greenio.Timeout as expired:
+                if expired is not limit:
+                    raise
+                function.note("timeout")
+        case _:
+            raise AssertionError(step)
 
 
 def start(kind: str, function: Function, steps: list[Step]) -> Any:

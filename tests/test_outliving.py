@@ -52,9 +52,10 @@ def test_a_job_of_an_executor_that_is_left_open_is_finished(loop):
             async def main():
                 for name in "ab":
                     await greenio.run_green(
-                        pool.submit, lambda name=name: (time.sleep(0.02), print(name)))
+                        pool.submit, lambda name=name: (go_on.wait(30), print(name)))
             run(main())
             print("run returned")
+            go_on.set()
             """,
             loop,
         )
@@ -265,15 +266,49 @@ def test_an_exception_ends_the_loop_and_no_thread(loop):
             """
             async def main():
                 threading.Thread(
-                    target=lambda: (time.sleep(0.02), print("thread"))).start()
+                    target=lambda: (go_on.wait(30), print("thread"))).start()
                 await asyncio.sleep(0)
                 raise LookupError
             try:
                 run(main())
             except LookupError:
                 print("main")
+                go_on.set()
             """,
             loop,
         )
         == "main\nthread\n"
+    )
+
+
+def test_on_a_loop_in_another_os_thread_they_end_with_it(loop):
+    # A greenlet cannot go from one OS thread to another.
+    assert (
+        program(
+            """
+            def work():
+                try:
+                    time.sleep(30)
+                finally:
+                    time.sleep(0.001)
+                    print("ended")
+            async def main():
+                thread = threading.Thread(target=work)
+                # Also from a coroutine, before anything else has needed a hub.
+                thread.start()
+                await asyncio.sleep(0)
+                assert thread.is_alive()
+                quick = threading.Thread(target=print, args=["ran"])
+                quick.start()
+                await greenio.run_green(quick.join)
+            def elsewhere():
+                run(main())
+                print("run returned")
+            thread = original.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+            """,
+            loop,
+        )
+        == "ran\nended\nrun returned\n"
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from _fresh import run
 
 
@@ -46,6 +50,28 @@ def test_asyncio_keeps_what_it_imported():
         assert asyncio.events.threading is not __import__("threading")
         assert importlib._bootstrap._blocking_on is kept[1]
         assert concurrent.futures.thread._global_shutdown_lock is lock
+    """)
+
+
+def test_who_looks_on_while_code_runs_keeps_his_locks():
+    """A green lock is Python code: coverage would measure it while it holds the lock."""
+    run("""
+        import sys, threading, types
+        made = {}
+        for name in ("coverage.sysmon", "another.sysmon"):
+            module = sys.modules[name] = types.ModuleType(name)
+            tracer = type("Tracer", (), {"__module__": name})()
+            tracer.lock, tracer.again = threading.Lock(), threading.RLock()
+            made[name] = tracer
+        del tracer
+        import greenio
+        greenio.monkey_patch()
+        from greenio.lock import Lock
+        kept, changed = made["coverage.sysmon"], made["another.sysmon"]
+        assert not isinstance(kept.lock, Lock)
+        assert "greenio" not in repr(kept.again)
+        assert isinstance(changed.lock, Lock)
+        assert "greenio" in repr(changed.again)
     """)
 
 
@@ -196,6 +222,10 @@ def test_other_objects_that_exist():
     """)
 
 
+@pytest.mark.skipif(
+    "COVERAGE_PROCESS_CONFIG" in os.environ,
+    reason="coverage has locks, which it makes before anybody patches",
+)
 def test_a_report_when_there_is_nothing_to_say():
     run("""
         import greenio

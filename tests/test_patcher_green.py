@@ -15,6 +15,7 @@ import types
 import pytest
 
 import greenio
+from _fresh import python
 from _sockets import until_parked
 from _support import settle, until
 from greenio import patcher
@@ -525,3 +526,27 @@ def test_green_modules_live_in_a_world_of_their_own():
     assert urllib_request.os.__name__ == "greenio.green.os"
     assert queue.threading is threading
     assert isinstance(patcher.original("socket"), types.ModuleType)
+
+
+SUBMODULES = """
+import importlib
+
+from greenio._patch.plans import GREEN
+
+submodules = [name for name in GREEN if "." in name]
+for name in submodules:
+    # The package has it as an attribute from now on, and so would a copy of its names.
+    importlib.import_module(name)
+for name in submodules:
+    package, _, attribute = name.rpartition(".")
+    namespace = {}
+    exec(f"from greenio.green.{package} import {attribute} as module", namespace)
+    assert namespace["module"].__name__ == f"greenio.green.{name}", name
+print(len(submodules))
+"""
+
+
+def test_submodules_are_green_whoever_has_imported_the_standard_ones():
+    done = python("-c", SUBMODULES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 8

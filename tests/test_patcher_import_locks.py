@@ -6,7 +6,12 @@ import textwrap
 
 import pytest
 
+import greenio
 from _fresh import run
+from _support import settle
+from greenio._patch import import_locks
+from greenio._patch.locks import ThreadLock
+from greenio.event import Event
 
 _BEGIN = """
 import greenio; greenio.monkey_patch()
@@ -193,3 +198,34 @@ def test_a_child_process_imports_what_the_parent_was_importing(loop):
         )
         == "7\n2\n"
     )
+
+
+def test_a_lock_that_is_given_back_while_somebody_makes_ready_to_wait(
+    hub_name, monkeypatch
+):
+    lock = import_locks.ModuleLock("module")
+    go_on, done = Event(), []
+
+    def importer():
+        lock.acquire()
+        go_on.wait()
+        lock.release()
+
+    def gate():
+        # As a finalizer that waits: the importer runs meanwhile.
+        go_on.send()
+        settle()
+        return ThreadLock()
+
+    def other():
+        lock.acquire()
+        done.append(1)
+        lock.release()
+
+    monkeypatch.setattr(import_locks, "ThreadLock", gate)
+    greenio.spawn(importer)
+    greenio.sleep(0)
+    thread = greenio.spawn(other)
+    with greenio.Timeout(5):
+        thread.wait()
+    assert done

@@ -110,15 +110,21 @@ def test_everything_lets_the_others_run(loop):
         import greenio
         greenio.monkey_patch()
         import concurrent.futures, http.client, logging, os, queue, select, selectors
-        import socket, socketserver, subprocess, sys, threading, time, urllib.request
+        import socket, socketserver, subprocess, tempfile, threading, time, urllib.request
 
         ticks = 0
         def ticker():
             global ticks
             while True:
-                time.sleep(0.005)
+                time.sleep(0.001)
                 ticks += 1
         threading.Thread(target=ticker, daemon=True).start()
+
+        # What is waited for comes when somebody else has run, so it comes only if he can.
+        def a_few_ticks():
+            before = ticks
+            while ticks < before + 3:
+                time.sleep(0.001)
 
         def check(name, func, *args):
             before = ticks
@@ -128,12 +134,13 @@ def test_everything_lets_the_others_run(loop):
             return result
 
         def later(func, *args):
-            timer = threading.Timer(0.05, func, args)
-            timer.daemon = True
-            timer.start()
+            def run():
+                a_few_ticks()
+                func(*args)
+            threading.Thread(target=run, daemon=True).start()
 
         def thread_join():
-            thread = threading.Thread(target=time.sleep, args=(0.05,))
+            thread = threading.Thread(target=a_few_ticks)
             thread.start()
             thread.join()
         check("join", thread_join)
@@ -148,7 +155,7 @@ def test_everything_lets_the_others_run(loop):
             for lock in (threading.Lock(), threading.RLock(), threading.Semaphore()):
                 def hold():
                     with lock:
-                        time.sleep(0.05)
+                        a_few_ticks()
                 thread = threading.Thread(target=hold)
                 thread.start()
                 time.sleep(0)
@@ -176,24 +183,31 @@ def test_everything_lets_the_others_run(loop):
                 assert selector.select()
         check("pipes", pipes)
 
-        program = "import time; time.sleep(0.05); print('child')"
-        command = [sys.executable, "-Sc", program]
-        assert check("output", subprocess.check_output, command) == b"child\\n"
-        assert check("call", subprocess.call, command, ) == 0
+        # Children wait until they are let go on.
+        path = os.path.join(tempfile.mkdtemp(), "gate")
+        os.mkfifo(path)
+        gate = os.open(path, os.O_RDWR)
+        command = ["sh", "-c", f"read line < {path}; echo child"]
+        def child(func, *args, **kwargs):
+            later(os.write, gate, b"go on\\n")
+            return func(*args, **kwargs)
+
+        assert check("output", child, subprocess.check_output, command) == b"child\\n"
+        assert check("call", child, subprocess.call, command) == 0
         def popen():
-            with os.popen("sleep 0.05; echo x") as output:
+            with os.popen(f"read line < {path}; echo x") as output:
                 return output.read()
-        assert check("popen", popen) == "x\\n"
+        assert check("popen", child, popen) == "x\\n"
 
         def waitpid():
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             assert os.waitpid(process.pid, 0) == (process.pid, 0)
             process.returncode = 0
-        check("waitpid", waitpid)
+        check("waitpid", child, waitpid)
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                time.sleep(0.05)
+                a_few_ticks()
                 self.wfile.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nbody")
 
         class Server(socketserver.ThreadingTCPServer):

@@ -502,3 +502,49 @@ def test_finalizers_after_the_end_of_greenlets(loop):
     )
     assert (done.stdout, done.stderr) == ("the last one was fine", "")
     assert done.returncode == 0
+
+
+def test_logging_keeps_its_locks(loop, tmp_path):
+    """A replacement for eventlet's locks, as oslo.log has one, is not needed here."""
+    package = tmp_path / "oslo_log"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "pipe_mutex.py").write_text(
+        "def pipe_createLock(self):\n    raise AssertionError('no other lock')\n"
+    )
+    out = run(
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import greenio
+        greenio.monkey_patch()
+        import io, logging
+        from greenio import patcher, tpool
+        from oslo_log import pipe_mutex
+
+        logging.Handler.createLock = pipe_mutex.pipe_createLock
+        handler = logging.StreamHandler(stream := io.StringIO())
+        assert handler.lock.acquire() and handler.lock.acquire(), "recursive"
+        record = logging.makeLogRecord({{"msg": "line"}})
+        # Who waits for it, a green thread or an OS thread, holds up nobody else.
+        waiting = [
+            greenio.spawn(handler.handle, record),
+            greenio.spawn(tpool.execute, handler.handle, record),
+        ]
+        greenio.sleep(0.01)
+        assert not stream.getvalue()
+        handler.lock.release()
+        handler.lock.release()
+        for each in waiting:
+            each.wait()
+        print(stream.getvalue().split())
+
+        async def coroutine():
+            handler.handle(record)
+
+        greenio.await_(coroutine())
+        print(len(stream.getvalue().split()))
+        """,
+        hub=loop,
+    )
+    assert out == "['line', 'line']\n3\n"

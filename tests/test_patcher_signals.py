@@ -19,12 +19,15 @@ def turning():
         time.sleep(0.001)
 greenio.spawn(turning)
 def others_ran():
-    ran = len(turns) > 3
+    ran = bool(turns)
     turns.clear()
     return ran
 def send(number):
-    # When the others have had their turns.
-    greenio.spawn(lambda: (time.sleep(0.03), os.kill(here, number)))
+    def when_the_others_have_had_their_turns():
+        while len(turns) < 5:
+            time.sleep(0.001)
+        os.kill(here, number)
+    greenio.spawn(when_the_others_have_had_their_turns)
 """
 
 
@@ -172,4 +175,30 @@ def test_the_number_of_a_green_thread_stands_for_its_os_thread(loop):
             loop,
         )
         == "True True\n" * 2 + "ended\n" * 4
+    )
+
+
+def test_what_a_handler_raises_in_a_callback_of_the_loop(loop):
+    """The main program gets it, as from the wait that it is in; no callback keeps it."""
+    assert (
+        program(
+            """
+            class Late(Exception):
+                pass
+            def handler(number, frame):
+                raise Late
+            signal.signal(signal.SIGUSR1, handler)
+            def callback():
+                os.kill(here, signal.SIGUSR1)
+                called.append("to its end")
+            called = []
+            greenio.hubs.get_hub().loop.call_soon(callback)
+            try:
+                time.sleep(30)
+            except Late:
+                print("late", called)
+            """,
+            loop,
+        )
+        == "late ['to its end']\n"
     )

@@ -158,3 +158,25 @@ def test_a_part_that_is_not_patched_keeps_a_green_module_of_its_own(loop):
         )
         == "False\nFalse\nTrue\n"
     )
+
+
+def test_a_thread_that_interrupts_who_starts_it_can_be_joined(loop):
+    assert (
+        run(
+            _PATCHED
+            + """if True:
+        import _thread, threading, time
+        time.sleep(0)
+        thread = threading.Thread(target=_thread.interrupt_main)
+        try:
+            thread.start()
+            thread.join()
+        except KeyboardInterrupt:
+            print("interrupted")
+        thread.join()
+        print(thread.is_alive(), threading.active_count())
+        """,
+            hub=loop,
+        )
+        == "interrupted\nFalse 1\n"
+    )

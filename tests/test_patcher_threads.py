@@ -197,12 +197,39 @@ def test_current_thread_of_a_spawned_green_thread():
     assert one.wait().ident != two.wait().ident
     assert one.wait().name.startswith("GreenThread-")
     assert not one.wait().is_alive()
-    with pytest.raises(RuntimeError, match="wait"):
-        one.wait().join()
+    one.wait().join()
     # There may be very many of them, so they are in no list.
     assert threading.active_count() == before
     assert threading.current_thread() is threading.main_thread()
     assert threading.main_thread() is plain_threading.main_thread()
+
+
+def test_the_thread_of_a_green_thread_has_what_eventlets_has():
+    threads = []
+
+    def work():
+        current = threading.current_thread()
+        threads.append(current)
+        assert current._g is greenio.getcurrent()
+        assert current.is_daemon() is current.isAlive() is True
+        current.start()
+        current.set_name("worker")
+        assert current.get_name() == current.name == "worker"
+        with pytest.raises(RuntimeError, match="current thread"):
+            current.join()
+        greenio.sleep(0.01)
+        return "done"
+
+    working = greenio.spawn(work)
+    until(lambda: threads)
+    (thread,) = threads
+    assert thread._g is working
+    thread.join(0)
+    assert not working.dead
+    thread.join(timeout=30)
+    assert working.dead
+    assert not thread.isAlive()
+    assert working.wait() == "done"
 
 
 def test_nothing_is_left_of_threads():
@@ -320,6 +347,19 @@ def test_locks_as_threading_has_them(make):
     lock.acquire()
     lock._at_fork_reinit()
     assert lock.acquire(blocking=False)
+
+
+def test_arguments_of_an_rlock_are_pythons_affair():
+    if sys.version_info >= (3, 15):
+        with pytest.raises(TypeError, match="takes no arguments"):
+            threading.RLock(1)
+        with pytest.raises(TypeError, match="takes no arguments"):
+            threading.RLock(a=1)
+    elif sys.version_info >= (3, 13):
+        with pytest.warns(DeprecationWarning, match="RLock"):
+            assert threading.RLock(1, a=2).acquire()
+    else:
+        assert threading.RLock(1, a=2).acquire()
 
 
 def test_any_thread_may_release_a_lock():

@@ -276,7 +276,7 @@ def test_woken_by_a_thread_between_looking_and_queueing(cast, name, kind, monkey
         waker.join(0.01)
 
     namespace = getattr(type(primitive), case.wait[0]).__globals__
-    what = "new_waiter" if kind == "green" else "TaskWaiter"
+    what = "new_waiter" if kind == "green" else "new_task_waiter"
     original = namespace[what]
 
     def intercepted(*args):

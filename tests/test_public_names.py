@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import inspect
 import pickle
 import pkgutil
+import sys
 import typing
 from types import FunctionType
 
@@ -13,15 +15,27 @@ import pytest
 
 import greenio
 from _fresh import run
+from greenio._std.public_names import is_private
+
+# They say why when they are imported; or they need a driver.
+NOT_IMPORTABLE = {
+    "greenio.hubs.pyevent",
+    "greenio.support.psycopg2_patcher",
+    "greenio.zipkin",
+}
+# They patch whoever imports them, so not this process. consumers/test_celery_names looks.
+PATCHING = {"greenio.workers.celery"}
 
 
 def _public_modules():
     names = ["greenio"]
     for info in pkgutil.walk_packages(greenio.__path__, "greenio."):
         parts = info.name.split(".")[1:]
-        # What is in `green` has the names of the standard modules.
-        if parts[0] not in ("green", "zipkin") and not any(
-            part.startswith("_") for part in parts
+        if (
+            parts[0] != "green"
+            and info.name not in NOT_IMPORTABLE
+            and (info.name not in PATCHING or info.name in sys.modules)
+            and not any(part.startswith("_") for part in parts)
         ):
             names.append(info.name)
     return names
@@ -78,7 +92,7 @@ def test_there_are_many():
 @every_export
 def test_nothing_bears_the_name_of_a_private_module(name):
     for thing in _inside(EXPORTS[name]):
-        assert not thing.__module__.startswith("greenio._"), (
+        assert not is_private(thing.__module__), (
             f"{thing} is defined in a private module; let {name.rpartition('.')[0]} "
             "end its list of exports with claim(globals())"
         )
@@ -97,6 +111,46 @@ def test_it_is_found_by_the_name_that_it_bears(name):
 @every_export
 def test_its_annotations_mean_something(name):
     typing.get_type_hints(EXPORTS[name])
+
+
+# Who writes a hub, a server or a primitive of his own has to do with the engine.
+OF_THE_ENGINE = (
+    "greenio.hubs.",
+    "greenio.wsgi.Server.",
+    "greenio.greenthread.GreenThread.watch",
+    "greenio.greenthread.GreenThread.unwatch",
+    # Named arguments.
+    "greenio.patcher.monkey_patch",
+)
+
+
+def _classes_in(annotation):
+    if isinstance(annotation, list):
+        parts = annotation
+    else:
+        parts = typing.get_args(annotation)
+        if isinstance(typing.get_origin(annotation) or annotation, type):
+            yield typing.get_origin(annotation) or annotation
+    for part in parts:
+        yield from _classes_in(part)
+
+
+@every_export
+def test_signatures_name_what_users_can_import(name):
+    for thing in _inside(EXPORTS[name]):
+        where = f"{thing.__module__}.{thing.__qualname__}"
+        called = thing.__name__.strip("_")
+        hidden = thing.__name__ != called and called not in ("init", "enter")
+        if isinstance(thing, type) or hidden or where.startswith(OF_THE_ENGINE):
+            continue
+        inner = inspect.unwrap(thing)
+        names = {**vars(importlib.import_module(thing.__module__)), **inner.__globals__}
+        for annotation in typing.get_type_hints(inner, names).values():
+            for found in _classes_in(annotation):
+                assert not found.__module__.startswith("greenio._"), (
+                    f"{where} names {found}; a protocol of greenio._std.protocols, or a "
+                    "public class, would say what users get"
+                )
 
 
 @pytest.mark.parametrize("name", sorted(greenio.__all__))
@@ -157,3 +211,63 @@ def test_errors_keep_their_message_when_pickled(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (str(copy), copy.args) == (str(error), error.args)
+
+
+# What stands for something in a standard module.
+GREEN = [
+    info.name
+    for info in pkgutil.walk_packages(greenio.green.__path__, "greenio.green.")
+    if not any(part.startswith("_") for part in info.name.split(".")[1:])
+]
+
+
+# asynchat and asyncore announce their own end.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("module", GREEN)
+def test_green_names_are_none_of_private_modules(module):
+    try:
+        names = vars(importlib.import_module(module))
+    except ImportError:
+        pytest.skip("it needs a package that not everybody has, or is no more")
+    private = {
+        name: thing
+        for name, thing in names.items()
+        if name[0] != "_"
+        and isinstance(thing, (type, FunctionType))
+        and is_private(thing.__module__)
+    }
+    assert not private
+
+
+# In fresh interpreters: each has been told its name by nobody else yet.
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "socket.socket",
+        "ssl.create_default_context()",
+        "threading.Lock()",
+        "threading.RLock()",
+        "threading.local()",
+        "select.poll()",
+        "selectors.DefaultSelector()",
+        "threading.current_thread",
+        "threading.get_ident",
+        "time.sleep",
+        "os.read",
+        "os.fdopen",
+        "signal.sigwait",
+        "socket.getaddrinfo",
+        "open",
+    ],
+)
+def test_a_patched_program_sees_public_names(thing):
+    out = run(
+        f"""
+        import greenio
+        greenio.monkey_patch()
+        import os, select, selectors, signal, socket, ssl, threading, time
+        thing = {thing}
+        print(repr(thing), thing.__module__)
+        """
+    )
+    assert "greenio._" not in out

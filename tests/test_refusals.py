@@ -8,6 +8,7 @@ import traceback
 import pytest
 
 import greenio
+import greenio.green.thread
 from _support import settle
 from greenio import GreenPile, GreenPool, tpool
 
@@ -135,3 +136,40 @@ def test_no_error_of_ours_comes_with_another(run_async):
             assert "During handling" not in text
 
     run_async(main)
+
+
+@pytest.mark.parametrize("call", ["schedule_call_global", "schedule_call_local"])
+def test_what_a_timer_could_not_call_is_refused_at_once(hub_name, call):
+    schedule = getattr(greenio.hubs.get_hub(), call)
+    with pytest.raises(TypeError, match=rf"{call} takes seconds, a function .* None"):
+        schedule(0, None)
+    for function in (double, Doubles()):
+        with pytest.raises(TypeError, match="nobody would await; spawn_after"):
+            schedule(0, function, 2)
+
+
+def test_only_green_threads_are_killed(hub_name):
+    with pytest.raises(TypeError, match=r"takes a green thread, .* not None"):
+        greenio.kill(None)
+
+
+def test_a_coroutine_function_as_a_thread_of_green_thread_is_run(hub_name):
+    seen = []
+
+    async def main(value):
+        await asyncio.sleep(0)
+        seen.append(value)
+
+    greenio.green.thread.start_new_thread(main, (2,))
+    settle()
+    assert seen == [2]
+
+
+def test_waiting_where_what_runs_is_no_loop():
+    """As tests of other libraries have it: a stand-in is noted as the running loop."""
+    asyncio._set_running_loop(object())
+    try:
+        with pytest.raises(greenio.BlockingInLoopError, match=r"sleep\(0\.01\)"):
+            greenio.sleep(0.01)
+    finally:
+        asyncio._set_running_loop(None)

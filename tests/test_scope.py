@@ -191,3 +191,44 @@ def test_scopes_of_anyios(green):
         assert not isinstance(caught.value, asyncio.CancelledError)
 
     green(blocking)
+
+
+class ScopeOfTheTask:
+    """As anyio's: entered with `with`, in the Task that it cancels."""
+
+    def __enter__(self):
+        self.task = asyncio.current_task()
+        asyncio.get_running_loop().call_later(0.001, self.task.cancel)
+        return self
+
+    def __exit__(self, kind, error, _traceback):
+        self.left_by = asyncio.current_task()
+        return kind is asyncio.CancelledError
+
+
+def test_a_scope_that_is_entered_with_with_is_the_tasks_too(green):
+    def blocking():
+        with sync_context(ScopeOfTheTask()) as scope:
+            sleep(1000)
+        assert scope.task is scope.left_by is not None
+
+    green(blocking)
+
+
+def test_a_limit_of_anyios(green):
+    anyio = pytest.importorskip("anyio")
+
+    def blocking():
+        with sync_context(anyio.move_on_after(0.001)) as scope:
+            sleep(1000)
+        assert scope.cancelled_caught
+
+    green(blocking)
+
+
+@pytest.mark.parametrize("manager", [None, asyncio.sleep])
+def test_what_is_no_context_manager_is_refused(manager):
+    with pytest.raises(
+        TypeError, match=r"as in sync_context\(asyncio.timeout\(1\)\), not"
+    ):
+        sync_context(manager)

@@ -347,61 +347,65 @@ def needs(how: str) -> None:
         pytest.skip("asyncio.timeout is new in Python 3.11")
 
 
+def ended(
+    kind: str, how: str, by: str, place: str, waiter_kind: str
+) -> tuple[str, str]:
+    """End somebody; return what he sees, and what who waits for him does."""
+    places = Places()
+    noted: list[BaseException] = []
+
+    def green() -> None:
+        try:
+            getattr(places, f"green_{place}")()
+        except BaseException as exc:
+            noted.append(exc)
+            raise
+
+    async def coroutine() -> None:
+        try:
+            await getattr(places, f"async_{place}")()
+        except BaseException as exc:
+            noted.append(exc)
+            raise
+
+    if kind == "coroutine":
+        victim = Actor(kind, None, limited_async(how, coroutine))
+    elif "asyncio" in how:
+        victim = Actor(kind, None, limited_async(how, as_coroutine(green)))
+    else:
+        victim = Actor(kind, limited_green(how, green))
+    handle = victim.handle
+
+    async def wait_async() -> None:
+        await handle
+
+    def wait() -> None:
+        if kind == "green thread":
+            handle.wait()
+        else:
+            greenio.await_(handle)
+
+    waiter = Actor(
+        waiter_kind, wait, wait_async if waiter_kind == "coroutine" else None
+    )
+    end(how, victim, by)
+    waiter.check()
+    places.check_left()
+    places.close()
+    assert len(noted) == 1
+    return name_of(noted[0]), name_of(waiter.seen)
+
+
 @pytest.mark.parametrize("by", KINDS)
 @pytest.mark.parametrize("row", table("Something is ended"), ids=lambda row: row[0])
 def test_something_is_ended(play, row, by):
     kind, how = row[0].split(": ")
     needs(how)
 
-    def one(place: str, waiter_kind: str) -> tuple[str, str]:
-        places = Places()
-        noted: list[BaseException] = []
-
-        def green() -> None:
-            try:
-                getattr(places, f"green_{place}")()
-            except BaseException as exc:
-                noted.append(exc)
-                raise
-
-        async def coroutine() -> None:
-            try:
-                await getattr(places, f"async_{place}")()
-            except BaseException as exc:
-                noted.append(exc)
-                raise
-
-        if kind == "coroutine":
-            victim = Actor(kind, None, limited_async(how, coroutine))
-        elif "asyncio" in how:
-            victim = Actor(kind, None, limited_async(how, as_coroutine(green)))
-        else:
-            victim = Actor(kind, limited_green(how, green))
-        handle = victim.handle
-
-        async def wait_async() -> None:
-            await handle
-
-        def wait() -> None:
-            if kind == "green thread":
-                handle.wait()
-            else:
-                greenio.await_(handle)
-
-        waiter = Actor(
-            waiter_kind, wait, wait_async if waiter_kind == "coroutine" else None
-        )
-        end(how, victim, by)
-        waiter.check()
-        places.check_left()
-        places.close()
-        assert len(noted) == 1
-        return name_of(noted[0]), name_of(waiter.seen)
-
     def scenario() -> None:
         for place in PLACES:
             for waiter_kind, expected in zip(KINDS, row[2:], strict=True):
-                seen = one(place, waiter_kind)
+                seen = ended(kind, how, by, place, waiter_kind)
                 assert seen == (row[1], expected), (place, waiter_kind)
 
     play(scenario)

@@ -410,3 +410,21 @@ def test_used_to_limit_concurrency():
     until(lambda: all(thread.dead for thread in threads))
     assert most == 3
     assert semaphore.balance == 3
+
+
+def test_with_goes_by_what_a_subclass_acquires_by():
+    class Counting(Semaphore):
+        acquired = 0
+
+        def acquire(self, *args, **kwargs):
+            self.acquired += 1
+            return super().acquire(*args, **kwargs)
+
+    class More(Counting):
+        pass
+
+    for kind in (Counting, More):
+        permits = kind(1)
+        with permits as got:
+            assert got is True
+        assert (permits.acquired, permits.counter) == (1, 1)

@@ -125,6 +125,67 @@ def test_the_end_of_a_script(hub_name):
     ]
 
 
+@pytest.mark.parametrize("ending", ["in a green thread", "in a task"])
+def test_an_exit_in_a_clean_up_keeps_nobody_from_ending(hub_name, ending):
+    """It is silent: the program ends already, and with the status that it has."""
+    done = python(
+        "-c",
+        f"""if True:
+        import asyncio, sys
+        import greenio
+
+        def exiting():
+            try:
+                greenio.sleep(1000)
+            finally:
+                sys.exit(3)
+
+        async def exiting_task():
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                sys.exit(3)
+
+        def patient():
+            try:
+                greenio.sleep(1000)
+            finally:
+                greenio.sleep(0.01)
+                print("cleaned up")
+
+        hub = greenio.hubs.get_hub()
+        greenio.spawn(patient)
+        if {ending!r} == "in a task":
+            task = hub.loop.create_task(exiting_task())
+        else:
+            greenio.spawn(exiting)
+        greenio.spawn(patient)
+        greenio.sleep(0)
+        sys.exit(4)
+        """,
+        hub=hub_name,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (4, "cleaned up\n" * 2, "")
+
+
+def test_an_exit_in_a_clean_up_is_raised_when_the_hub_has_ended(hub_name):
+    def exiting():
+        try:
+            greenio.sleep(1000)
+        finally:
+            raise SystemExit(3)
+
+    hub = greenio.hubs.get_hub()
+    others = [greenio.spawn(greenio.sleep, 1000) for _ in range(2)]
+    greenio.spawn(exiting)
+    greenio.sleep(0)
+    with pytest.raises(SystemExit):
+        hub.close()
+    assert hub.closed
+    assert hub.loop.is_closed()
+    assert all(thread.dead for thread in others)
+
+
 @pytest.mark.parametrize(
     ("raising", "code", "text"),
     [
@@ -194,6 +255,30 @@ def test_a_signal_handler_may_spawn(hub_name):
         assert arrived.wait(timeout=10) == "from the handler"
     finally:
         signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_signal_handler_may_spawn_while_the_hub_is_being_made(nothing_left):
+    """They have one hub then, and what the handler has spawned runs."""
+    arrived = event.Event()
+    loops = []
+
+    def factory():
+        loop = asyncio.new_event_loop()
+        loops.append(loop)
+        if len(loops) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        return loop
+
+    previous = signal.signal(signal.SIGUSR1, lambda *_: spawn(arrived.send, "spawned"))
+    greenio.hubs.use_hub(factory)
+    try:
+        assert arrived.wait(timeout=10) == "spawned"
+        assert greenio.hubs.get_hub().loop is loops[1]
+        assert loops[0].is_closed()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+        greenio.hubs.get_hub().close()
+        greenio.hubs.use_hub()
 
 
 def test_a_signal_handler_may_spawn_in_asyncio_run(run_async):
@@ -306,6 +391,24 @@ def test_who_swallows_its_end_and_waits_again_is_ended_again(loop_factory, monke
     assert thread.dead
     assert ends == ["swallowed"] * 3
     assert said == []
+
+
+def test_a_loop_that_lets_only_system_exit_pass_ends(loop_factory, monkeypatch):
+    """As engineio's does, which logs all else and goes on."""
+    logged = []
+
+    def goes_on():
+        while True:
+            try:
+                event.Event().wait()
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                logged.append(error)
+
+    thread, said = _end(loop_factory, goes_on, clean_up=30.0, monkeypatch=monkeypatch)
+    assert thread.dead
+    assert (logged, said) == ([], [])
 
 
 def test_clean_up_that_waits_is_not_disturbed(loop_factory, monkeypatch):

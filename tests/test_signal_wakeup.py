@@ -56,3 +56,58 @@ print(signal.set_wakeup_fd(-1))
 def test_it_is_woken_whatever_handlers_the_loop_had(loop, steps, told):
     text = f"steps, kind = {steps!r}, {loop!r}\n{_PROGRAM}"
     assert run(text, hub=loop) == f"{told}woken\n-1\n"
+
+
+@pytest.mark.parametrize("green_threads", [0, 1])
+def test_handlers_run_while_a_program_only_yields(loop, green_threads):
+    """Also on uvloop, which calls them itself, between two turns."""
+    assert (
+        run(
+            f"""if True:
+        import signal
+        import greenio
+        seen = []
+        def until_seen():
+            while not seen:
+                greenio.sleep(0)
+        signal.signal(signal.SIGALRM, lambda *_: seen.append("seen"))
+        threads = [greenio.spawn(until_seen) for _ in range({green_threads})]
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        until_seen()
+        for thread in threads:
+            thread.wait()
+        print(*seen)
+        """,
+            hub=loop,
+        )
+        == "seen\n"
+    )
+
+
+def test_a_closed_loop_leaves_nothing_that_another_kind_puts_back():
+    pytest.importorskip("uvloop")
+    text = f"""{_PROGRAM.partition("run = asyncio.run")[0]}
+import os
+import uvloop
+steps = "hub"
+async def attach():
+    await greenio.run_green(greenio.sleep, 0)
+def descriptors():
+    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+def one_after_the_other():
+    # Closed without having its green threads ended.
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(attach())
+    loop.close()
+    # Finds the closed one's descriptor, and puts it back when it ends.
+    loop = uvloop.new_event_loop()
+    loop.run_until_complete(attach())
+    loop.close()
+    asyncio.run(main())
+one_after_the_other()
+before = descriptors()
+for _ in range(3):
+    one_after_the_other()
+print(descriptors() - before, signal.set_wakeup_fd(-1))
+"""
+    assert run(text) == "woken\n" * 4 + "0 -1\n"

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import time
+import weakref
 
 import pytest
 
@@ -15,7 +16,9 @@ import greenio
 from _fresh import run
 from _sockets import fill, flags, in_thread, listening, until_parked
 from greenio._net import backlog
+from greenio._net import inherited as inherited_sockets
 from greenio._net.inherited import InheritedSocket, share_with_children
+from greenio._net.numbers import sockets_with
 from greenio._net.socket import GreenSocket, socketpair
 from greenio.green import subprocess
 
@@ -250,3 +253,34 @@ def test_a_patched_program():
         childs.close()
     """)
     assert out == "b'cba'\n"
+
+
+def test_those_who_told_their_number_are_found_without_a_search(hub_name, monkeypatch):
+    green, peer = socketpair()
+    other = GreenSocket(green)
+    third, fourth = socketpair()
+    with green, peer, other, third, fourth:
+        pipe = os.pipe2(os.O_NONBLOCK)
+        with monkeypatch.context() as patch:
+            patch.setattr(inherited_sockets, "gc", None)
+            # A pipe is none of them.
+            share_with_children([green.fileno(), *pipe])
+        for fd in pipe:
+            os.close(fd)
+        assert type(green) is type(other) is InheritedSocket
+        assert type(peer) is GreenSocket
+        # Others have to be looked for.
+        share_with_children([socket.socket.fileno(third)])
+        assert type(third) is InheritedSocket
+
+
+def test_to_tell_a_number_keeps_nobody(hub_name):
+    numbers: set[int] = set()
+    for _ in range(3):
+        sock = GreenSocket()
+        numbers.add(sock.fileno())
+        gone = weakref.ref(sock)
+        sock.close()
+        del sock
+        assert gone() is None
+    assert all(not list(sockets_with(fd)) for fd in numbers)

@@ -98,6 +98,33 @@ def test_refuses_what_websockets_refuses(parts):
         assert (theirs.parser_exc is not None) == (error is not None)
 
 
+@pytest.mark.parametrize("size", [0, 1, 64, 125, 126])
+@pytest.mark.parametrize("masked", [False, True], ids=["not masked", "masked"])
+@pytest.mark.parametrize("before", [b"", encoded(1, b"part", fin=False)])
+def test_a_frame_that_comes_whole_reads_as_byte_by_byte(size, masked, before):
+    for first, payload in itertools.product(range(256), (b"a" * size, b"\xff" * size)):
+        data = bytearray(encoded(2, payload))
+        data[0] = first
+        if not masked:
+            data[1] &= 0x7F
+        for options in ({}, {"masked": False}):
+            whole = read([before, bytes(data)], **options)
+            assert whole == read([before, *(bytes([b]) for b in data)], **options)
+
+
+@pytest.mark.parametrize("limit", [63, 64])
+def test_a_frame_that_comes_whole_is_limited(limit):
+    for opcode in (1, 2):
+        reader = Reader(limit)
+        events = reader.receive(encoded(opcode, b"x" * 64))
+        if limit == 64:
+            assert events == ["x" * 64 if opcode == 1 else b"x" * 64]
+        else:
+            assert events == []
+            assert reader.error.code == 1009
+            assert reader.receive(encoded(opcode, b"x")) == []
+
+
 def test_masks():
     for size in (0, 1, 3, 4, 5, 64, 1000, 65537):
         data, mask = os.urandom(size), os.urandom(4)
@@ -130,9 +157,10 @@ def test_a_frame_that_comes_byte_by_byte_takes_its_own_memory_only():
     data = encoded(2, bytes(LIMIT))
     for byte in data[:200_000]:
         assert reader.receive(bytes([byte])) == []
-    assert isinstance(reader._buffer, bytearray)
-    assert len(reader._buffer) == 200_000
-    assert reader.missing == len(data) - 200_000
+    assert reader._buffer == b""
+    assert isinstance(reader._message, bytearray)
+    assert len(reader._message) == 200_000 - len(data) + LIMIT
+    assert reader.left == len(data) - 200_000
     assert reader.receive(data[200_000:]) == [bytes(LIMIT)]
 
 
@@ -165,3 +193,109 @@ def test_a_bomb_is_not_inflated():
     events, error = read([encoded(2, bomb[:-4], rsv=4)], deflate=deflate)
     assert events == []
     assert error[0] == 1009
+
+
+def until_refused(data, step=1, **options):
+    """Read byte by byte; return after how many bytes which error came."""
+    reader = Reader(LIMIT, **options)
+    for end in range(step, len(data) + step, step):
+        reader.receive(data[end - step : end])
+        if reader.error is not None:
+            return end, reader.error.code
+    return None
+
+
+# What ends well, and the byte with which the rest cannot become text any more.
+NOT_TEXT = [
+    (b"good\x80", 4),
+    (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80", 12),
+    (b"\xf4\x90", 1),
+    (b"a\xc0\xaf", 1),
+    (b"\xff", 0),
+    ("ὐ".encode()[:2] + b"x", 2),
+]
+
+
+@pytest.mark.parametrize("fragments", [False, True], ids=["one frame", "fragments"])
+@pytest.mark.parametrize(("payload", "at"), NOT_TEXT)
+def test_bytes_that_are_no_text_are_refused_when_they_come(payload, at, fragments):
+    """Autobahn's 6.3 and 6.4: not when the frame is whole, nor the message."""
+    tail = b"much more" * 10
+    if fragments:
+        first = encoded(1, payload[:at], fin=False)
+        data = first + encoded(0, payload[at:] + tail, fin=False)
+        header = len(first) + 6
+        wanted = header + 1
+    else:
+        data = encoded(1, payload + tail)
+        header = 6
+        wanted = header + at + 1
+    end, code = until_refused(data)
+    assert code == 1007
+    # The decoder may need one byte more than Unicode's tables do.
+    assert wanted <= end <= wanted + 1
+
+
+@pytest.mark.parametrize("fragments", [False, True], ids=["one frame", "fragments"])
+def test_compressed_bytes_that_are_no_text_are_refused_when_they_come(fragments):
+    compressor = zlib.compressobj(wbits=-15)
+    bad = compressor.compress(b"good\xff") + compressor.flush(zlib.Z_SYNC_FLUSH)
+    more = compressor.compress(os.urandom(5000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    if fragments:
+        data = encoded(1, bad, rsv=4, fin=False)
+        wanted = len(data)
+        data += encoded(0, more[:-4])
+    else:
+        data = encoded(1, bad + more[:-4], rsv=4)
+        wanted = len(data) - len(more) + 4
+    end, code = until_refused(data, deflate=Deflate({}))
+    assert code == 1007
+    assert end <= wanted
+    assert until_refused(data, len(data), deflate=Deflate({}))[1] == 1007
+
+
+@given(
+    st.lists(st.text(max_size=400), min_size=1, max_size=5),
+    st.lists(st.integers(0, 1 << 16), max_size=20),
+    st.booleans(),
+    st.data(),
+)
+def test_compressed_messages_in_any_pieces(texts, places, forgets, data):
+    agreed = {"client_no_context_takeover": forgets}
+    client = Deflate(agreed, client=True)
+    stream = b""
+    for text in texts:
+        raw = client.compress(text.encode())
+        at = data.draw(st.integers(0, len(raw)))
+        stream += encoded(1, raw[:at], rsv=4, fin=False) + encoded(9, b"p")
+        stream += encoded(0, raw[at:])
+    events, error = read(cut(stream, places), deflate=Deflate(agreed))
+    assert error is None
+    assert [event for event in events if event != Ping(b"p")] == texts
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_a_message_of_several_streams(step):
+    """RFC 7692, 7.2.3.4: a last block may be followed by others."""
+    first = zlib.compressobj(wbits=-15)
+    one = first.compress(b"stream one ") + first.flush(zlib.Z_FINISH)
+    second = zlib.compressobj(wbits=-15, zdict=b"stream one ")
+    two = second.compress(b"stream two") + second.flush(zlib.Z_SYNC_FLUSH)
+    frame = encoded(1, one + two[:-4], rsv=4)
+    pieces = [frame[at : at + step] for at in range(0, len(frame), step)]
+    wanted = ["stream one stream two"]
+    assert read(pieces, deflate=Deflate({})) == (wanted, None)
+
+
+def test_many_empty_streams_are_refused():
+    """Each costs a thousand times its two bytes."""
+    events, error = read([encoded(2, b"\x03\x00" * 5000, rsv=4)], deflate=Deflate({}))
+    assert (events, error[0]) == ([], 1002)
+
+
+def test_a_compressed_message_is_limited_while_it_comes():
+    compressor = zlib.compressobj(wbits=-15)
+    bomb = compressor.compress(bytes(50_000_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    end, code = until_refused(encoded(2, bomb[:-4], rsv=4), deflate=Deflate({}))
+    assert code == 1009
+    assert end < len(bomb) / 10

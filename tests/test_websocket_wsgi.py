@@ -59,10 +59,11 @@ OPTIONS = {
 
 
 @contextlib.contextmanager
-def serving(way):
+def serving(way, app=app, **more):
     listener = greenio.listen(("127.0.0.1", 0))
     log = io.StringIO()
-    server = greenio.spawn(wsgi.server, listener, app, log=log, **OPTIONS[way]())
+    options = {**OPTIONS[way](), **more}
+    server = greenio.spawn(wsgi.server, listener, app, log=log, **options)
     where = SimpleNamespace(listener=listener, address=listener.getsockname(), log=log)
     try:
         yield where
@@ -91,6 +92,32 @@ def test_echo(hub_name, loop_factory, way, place):
     run_in(place, loop_factory, talk)
 
 
+class Input:
+    """What engineio puts in the place of the server's own, under gunicorn."""
+
+    def __init__(self, sock):
+        self._sock = sock
+
+    def get_socket(self):
+        return self._sock
+
+
+def test_a_server_that_stops_ends_connections_behind_a_middleware(hub_name, way):
+    def middleware(environ, start_response):
+        sock = environ["eventlet.input"].get_socket()
+        environ["eventlet.input"] = Input(sock)
+        environ.pop("eventlet.set_idle", None)
+        return echo(environ, start_response)
+
+    sent = greenio.Event()
+    more = {"server_event": sent, "graceful_timeout": None}
+    with serving(way, middleware, **more) as server, Peer(server) as peer:
+        peer.send(encoded(1, b"hello"))
+        assert peer.frame() == (TEXT, b"hello")
+        sent.wait().stop("the test ends it")
+        assert peer.rest() == [(CLOSE, b"\x03\xe9")]
+
+
 def test_frames_that_come_with_the_request(hub_name, way):
     """Read together with it, they are not lost; nor is a request before it."""
     head = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
@@ -117,8 +144,9 @@ def test_frames_that_come_with_the_request(hub_name, way):
 
 def test_a_refusal_is_an_answer_like_others(hub_name, way):
     with serving(way) as server, Peer(server, {"Upgrade": None}) as peer:
-        assert peer.status.startswith("426")
-        assert b"Upgrade: websocket is missing" in peer.body()
+        assert peer.status.startswith("400")
+        assert peer.headers["X-Reason"] == "Upgrade: websocket is missing."
+        assert peer.body() == b""
 
 
 def test_a_failing_handler_is_logged_and_nothing_is_written_behind(hub_name, way):
@@ -194,3 +222,17 @@ def test_in_a_patched_program(loop):
         """,
         hub=loop,
     )
+
+
+def test_options_of_the_wrong_kind_are_refused_at_the_call():
+    for wrong in ("x", None, True, float("nan"), []):
+        with pytest.raises(ValueError, match="number of bytes, 0 or more, not"):
+            WebSocketWSGI(print, max_frame_length=wrong)
+    for wrong in (b"chat", 5, [1], {2: 3}):
+        with pytest.raises(TypeError, match="supported_protocols is a list of names"):
+            WebSocketWSGI(print, supported_protocols=wrong)
+    for wrong in ("x", 0, True, []):
+        with pytest.raises(TypeError, match="origin_checker is a function"):
+            WebSocketWSGI(print, origin_checker=wrong)
+    names = WebSocketWSGI(print, supported_protocols=iter(["a", "b"]))
+    assert names.supported_protocols == ["a", "b"]

@@ -81,6 +81,32 @@ def test_other_methods_and_targets(method, target, info, path, hub_name):
     assert site.seen == [f"{method} {info}"]
 
 
+def test_bytes_above_ascii_in_a_target(path, hub_name):
+    """They mean what they mean when they are quoted; eventlet takes them, too."""
+    seen = {}
+
+    def app(environ, start_response):
+        seen.update(environ)
+        return hello(environ, start_response)
+
+    head = LAST.replace(b"/ ", b"/%C3%BC\xc3\xbc?q=\xff&%20 ")
+    with serving(app, **path) as site:
+        assert site.ask(head).statuses == [200]
+        with site.connect() as sock:
+            for piece in (head[:9], head[9:30], head[30:]):
+                sock.sendall(piece)
+                greenio.sleep(0)
+            assert read_answer(sock)[0] == 200
+        for wrong in (b"G\xff", b"GET /\xff"):
+            assert site.ask(LAST.replace(b"GET", wrong)).statuses == [400]
+    names = ("PATH_INFO", "RAW_PATH_INFO", "QUERY_STRING")
+    assert [seen[name].encode("latin-1") for name in names] == [
+        "/üü".encode(),
+        b"/%C3%BC\xc3\xbc",
+        b"q=\xff&%20",
+    ]
+
+
 def test_the_absolute_form_of_a_target_names_the_host(hub_name):
     hosts = []
 
@@ -236,13 +262,21 @@ def test_start_response_may_be_called_again_with_an_error(path, hub_name):
 
     def twice(environ, start_response):
         start_response("200 OK", [])
-        start_response("200 OK", [])
+        start_response("201 Created", [])
         return [b""]
 
     with serving(app, **path) as site:
         assert site.ask(LAST).statuses == [500]
+
+    def late(environ, start_response):
+        start_response("200 OK", [])(b"sent")
+        start_response("201 Created", [])
+        return [b""]
+
     with serving(twice, **path) as site:
-        assert site.ask(LAST).statuses == [500]
+        assert site.ask(LAST).statuses == [201]
+    with serving(late, **path) as site:
+        assert site.ask(LAST).statuses == [200]
         assert "start_response() was called before" in site.log.text
 
 
@@ -251,16 +285,17 @@ def test_start_response_may_be_called_again_with_an_error(path, hub_name):
     [
         (200, [], [b""]),
         ("OK", [], [b""]),
-        ("200 OK", [("X", 1)], [b""]),
+        ("200 OK", [("X", b"1")], [b""]),
         ("200 OK", [(b"X", "1")], [b""]),
         ("200 OK", [("X Y", "1")], [b""]),
         ("200 OK", [("X", "\u20ac")], [b""]),
         ("200 OK", [("Content-Length", "x")], [b""]),
         ("200 OK", ["X: 1"], [b""]),
         ("200 OK", None, [b""]),
-        ("200 OK", [], ["text"]),
+        ("200 OK", [], ["t\u00e4xt"]),
+        ("200 OK", [], [5]),
         ("200 OK", [], None),
-        ("200 OK", [], "text"),
+        ("200 OK", [], b"bytes"),
     ],
 )
 def test_a_wrong_answer_is_an_error_of_the_application(
@@ -276,6 +311,48 @@ def test_a_wrong_answer_is_an_error_of_the_application(
         assert site.ask(GET).statuses == [500]
         assert "Error: " in site.log.text
         assert site.ask(b"GET /fine" + LAST[5:]).statuses == [200]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ["te", b"xt"], lambda: iter(["te", b"xt"]), lambda: "text"]
+)
+def test_what_eventlet_takes_for_an_answer_is_one(make, path, hub_name):
+    def app(environ, start_response):
+        start_response("200 OK", [("X-Number", 1), ("X-None", None), ("Age", 2.5)])
+        return make()
+
+    with serving(app, **path) as site:
+        answer = site.ask(LAST)
+    assert answer.statuses == [200]
+    assert b"text" in answer.body
+    assert answer.headers["x-number"] == "1"
+    assert answer.headers["age"] == "2.5"
+
+
+def test_max_http_version(path, hub_name):
+    with serving(hello, max_http_version="HTTP/1.0", **path) as site:
+        answer = site.ask(LAST)
+        assert answer.raw.startswith(b"HTTP/1.0 200 OK\r\n")
+        assert b"chunked" not in answer.raw
+        assert answer.body == b"hello"
+
+
+def test_no_100_continue_comes_within_an_answer(path, hub_name):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "4")])(b"no")
+        body = environ["wsgi.input"]
+        assert body.should_send_hundred_continue
+        body.send_hundred_continue_response()
+        return [body.read()]
+
+    head = (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+        b"Expect: 100-continue\r\n\r\n"
+    )
+    with serving(app, **path) as site:
+        answer = site.ask(head + b"pe")
+    assert answer.statuses == [200]
+    assert answer.body == b"nope"
 
 
 def test_no_answer_is_an_error_too(path, hub_name):

@@ -189,6 +189,14 @@ def test_a_head_in_pieces_is_refused_as_early_as_whole(path, hub_name):
     assert site.seen == []
 
 
+def test_a_target_that_names_no_host_is_refused(hub_name):
+    for target in (b"http:///x", b"http://", b"http://u@/x", b"http://:80/x"):
+        with serving(echo) as site:
+            line = b"GET " + target + b" HTTP/1.1"
+            assert site.ask(get(line=line) + SMUGGLED).statuses == [400]
+            assert site.seen == []
+
+
 def test_an_unread_body_that_waits_for_100_continue_ends_the_connection(path, hub_name):
     def blind(environ, start_response):
         start_response("200 OK", [])

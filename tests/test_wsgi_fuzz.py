@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _fuzz import (
+    SEEDS,
+    TARGETS,
+    channel,
+    check_chunks,
+    check_head,
+    cut,
+    read_body,
+    read_classic_head,
+    read_head,
+)
 from greenio._http.chunks import ChunkReader
-from greenio._http.connection import Channel
-from greenio._http.errors import ChunkReadError, RequestError
-from greenio._http.head import HeadParser
-
-
-class Pieces:
-    """A socket from which bytes come in given pieces."""
-
-    def __init__(self, data: bytes, cuts: list[int]) -> None:
-        edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        self.pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
-
-    def recv(self, size: int) -> bytes:
-        return self.pieces.pop(0) if self.pieces else b""
-
-
-class FakeServer:
-    now = 0.0
-    url_length_limit = 8192
-
-
-def channel(data: bytes, cuts: list[int]) -> Channel:
-    return Channel(FakeServer(), Pieces(data, cuts), None)  # type: ignore[arg-type]
-
-
-def read_head(data: bytes, cuts: list[int]) -> tuple[dict, bytes] | str:
-    """The environment and the bytes after the head, or why it is refused."""
-    one = channel(data, cuts)
-    environ: dict = {}
-    try:
-        while piece := one.sock.recv(65536):
-            before = one.buffer
-            head = one.split_head(before + piece, len(before), piece)
-            if head is not None:
-                HeadParser().parse(head, environ, 8192)
-                return environ, one.buffer + b"".join(one.sock.pieces)
-    except RequestError as exc:
-        return exc.status[:3]
-    return "incomplete"
-
-
-def read_body(data: bytes, cuts: list[int], size: int) -> bytes | None:
-    reader = ChunkReader(channel(data, cuts))
-    try:
-        return b"".join(iter(lambda: reader.read(size), b""))
-    except ChunkReadError:
-        return None
-
 
 HEAD = (
     b"POST /path?query HTTP/1.1\r\nHost: example\r\nX-One: 1\r\n"
@@ -89,44 +49,41 @@ def changed(draw, base):
 
 @given(CUTS)
 def test_pieces_make_no_difference_to_a_head(cuts):
-    assert read_head(HEAD + b"abcrest", cuts) == read_head(HEAD + b"abcrest", [])
+    whole = read_head(HEAD + b"abcrest", [])
+    assert whole.length == 3
+    assert whole.rest == b"abcrest"
+    assert read_head(HEAD + b"abcrest", cuts) == whole
+    assert read_classic_head(HEAD + b"abcrest", cuts).length == 3
 
 
 @given(changed(HEAD), CUTS)
-def test_pieces_make_no_difference_to_what_is_refused(data, cuts):
-    whole, pieces = read_head(data + b"abc", []), read_head(data + b"abc", cuts)
-    if isinstance(whole, str) and isinstance(pieces, str):
-        # Refused in any case; with which status, may depend on what is seen first.
-        return
-    assert whole == pieces
+def test_a_changed_head_means_the_same_to_all(data, cuts):
+    """In pieces, on the classic path, to h11 and to llhttp alone."""
+    check_head(data + b"abc", cuts)
 
 
-@given(changed(HEAD))
-def test_a_head_that_is_taken_means_the_same_to_h11(data):
-    """h11 reads it with other code; where it refuses, so do we."""
-    found = read_head(data, [])
-    if isinstance(found, str):
-        return
-    environ, _ = found
-    other = h11.Connection(h11.SERVER)
-    # It knows nothing of the empty line that RFC 9112 (2.2) allows.
-    other.receive_data(data.removeprefix(b"\r\n"))
-    request = other.next_event()
-    assert isinstance(request, h11.Request)
-    assert request.method.decode() == environ["REQUEST_METHOD"]
-    theirs = [
-        (name.decode().lower(), value.decode("latin-1"))
-        for name, value in request.headers
-    ]
-    ours = [
-        (name.lower(), value.strip(" \t")) for name, value in environ["headers_raw"]
-    ]
-    assert sorted(theirs) == sorted(ours)
+@pytest.mark.parametrize(
+    ("front", "cuts", "good"),
+    [
+        (b"\r\n", [1], True),
+        (b"\r\n", [2], True),
+        (b"\r\n", [1, 5], True),
+        (b"\r\n", [1, 2, 3, 4], True),
+        (b"\r\n\r\n", [], False),
+        (b"\r\n\r\n", [2], False),
+        (b"\r\n\r\n", [1, 3], False),
+        (b"\r\r", [1], False),
+        (b"\n", [1], False),
+    ],
+)
+def test_one_empty_line_may_come_first_in_any_pieces(front, cuts, good):
+    found = read_head(front + HEAD + b"abc", cuts)
+    assert found == (read_head(HEAD + b"abc", []) if good else "400")
 
 
 @given(st.binary(max_size=300), CUTS)
 def test_no_bytes_break_the_reading_of_heads(data, cuts):
-    read_head(data, cuts)
+    check_head(data, cuts)
 
 
 @given(
@@ -144,23 +101,20 @@ def test_chunks_in_any_pieces(pieces, cuts, size, extension):
 
 @given(changed(CHUNKS), CUTS, st.integers(1, 50))
 def test_a_changed_chunked_body_means_the_same_to_h11(data, cuts, size):
-    ours = read_body(data, cuts, size)
-    assert ours == read_body(data, [], 1000)
-    if ours is None:
-        return
-    other = h11.Connection(h11.SERVER)
-    other.receive_data(
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data
-    )
-    theirs = b""
-    other.next_event()
-    while isinstance(event := other.next_event(), h11.Data):
-        theirs += bytes(event.data)
-    assert isinstance(event, h11.EndOfMessage)
-    assert theirs == ours
+    check_chunks(data, cuts, size)
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_lines_of_a_chunked_body(size):
     reader = ChunkReader(channel(b"4\r\na\nbc\r\n3\r\nd\ne\r\n0\r\n\r\n", [size]))
     assert list(iter(lambda: reader.read_line(100), b"")) == [b"a\n", b"bcd\n", b"e"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_targets_of_the_fuzzer_run(name):
+    """See fuzz/run.py."""
+    for seed in SEEDS[name]:
+        TARGETS[name](seed)
+        for end in range(len(seed)):
+            TARGETS[name](seed[:end])
+    assert cut(b"abc", [1]) == [b"a", b"bc"]

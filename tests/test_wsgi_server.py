@@ -417,6 +417,30 @@ def test_the_log_says_what_was_asked(path, hub_name):
     assert "GET" not in site.log.text
 
 
+class BrokenLog:
+    """Takes a line, and is full."""
+
+    def __init__(self):
+        self.tried = 0
+
+    def write(self, text):
+        self.tried += 1
+        if self.tried > 1:
+            raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_fails_is_no_end_of_the_server(path, hub_name, capfd):
+    log = BrokenLog()
+    with serving(hello, log=log, header_timeout=0.1, **path) as site:
+        for _ in range(3):
+            assert site.ask(LAST).statuses == [200]
+        assert site.ask(b"GET / HT").statuses in ([408], [])
+        assert site.ask(LAST).statuses == [200]
+    assert log.tried > 4
+    # It is said where the log cannot say it, once.
+    assert capfd.readouterr().err.count("No space left on device") == 1
+
+
 def test_a_format_and_a_logger_of_ones_own(path, hub_name, caplog):
     caplog.set_level(logging.DEBUG)
     log = logging.getLogger("site")
@@ -426,27 +450,6 @@ def test_a_format_and_a_logger_of_ones_own(path, hub_name, caplog):
     with serving(hello, log=log, log_format=form, **path) as site:
         site.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\nUser-Agent: %s\r\n" + LAST[25:])
     assert any(text.endswith(" 200 5 %s") for text in caplog.messages)
-
-
-@pytest.mark.parametrize(
-    ("keywords", "error", "match"),
-    [
-        ({"site": 1}, TypeError, "WSGI application"),
-        ({"sock": 1}, TypeError, "listening socket"),
-        ({"max_size": 0}, ValueError, "max_size"),
-        ({"max_http_version": "HTTP/2"}, ValueError, "HTTP/1.1"),
-        ({"protocol": 1}, TypeError, "HttpProtocol"),
-        ({"log_format": "%(nothing)s"}, ValueError, "client_ip"),
-        ({"url_length_limit": 0}, ValueError, "url_length_limit"),
-        ({"socket_timeout": -1}, ValueError, "socket_timeout"),
-        ({"header_timeout": "x"}, ValueError, "header_timeout"),
-        ({"keepalive": -1}, ValueError, "keepalive"),
-    ],
-)
-def test_a_wrong_argument_is_an_error_at_the_call(keywords, error, match):
-    with greenio.listen(("127.0.0.1", 0)) as sock:
-        with pytest.raises(error, match=match):
-            wsgi.server(**{"sock": sock, "site": hello, **keywords})
 
 
 def test_limits_that_are_assigned_count_at_once(path, hub_name, monkeypatch):

@@ -117,6 +117,6 @@ def settings() -> None:
 
 def spawned(callback: Callable[[int], str]) -> None:
     thread = greenio.spawn(callback, 1)
-    assert_type(thread, greenio.GreenThread)
+    assert_type(thread, greenio.GreenThread[str])
     with greenio.GreenGroup() as group:
         group.spawn(callback, 1)

@@ -2,7 +2,9 @@
 
 Usage: worker.py HUB MODULE OUTPUT [SKIP ...]
 
-HUB is "plain" for an interpreter without greenio. Every line of OUTPUT is a JSON list:
+HUB is "plain" for an interpreter without greenio, or the name of a hub. With "-running"
+behind it, all tests run in one program whose hub runs already; without, the tests of
+asyncio find none, as at the beginning of a program. Every line of OUTPUT is a JSON list:
 ["start", id], ["end", id, outcome, detail] or ["all", [id, ...]].
 """
 
@@ -22,8 +24,11 @@ def patch(hub: str) -> None:
     if hub != "plain":
         import greenio
 
-        greenio.hubs.use_hub(hub)
+        name, _, running = hub.partition("-")
+        greenio.hubs.use_hub(name)
         greenio.monkey_patch()
+        if running:
+            greenio.sleep(0)
 
 
 def tests_of(name: str) -> list[unittest.TestCase]:
@@ -113,9 +118,11 @@ def main() -> None:
 
     # It talks to itself, and says that it needs the network.
     support.use_resources = ["network"] if name == "test_socketserver" else []
-    # Where a program has waited, asyncio's loops in it are no more the standard ones, and
-    # one test would make that so for all after it. How those loops do is tested elsewhere.
-    own_loops = hub != "plain" and name.partition(".")[0] == "test_asyncio"
+    # Where a program has waited, its hub runs, and one test would make that so for all
+    # after it.
+    own_loops = (
+        hub in ("asyncio", "uvloop") and name.partition(".")[0] == "test_asyncio"
+    )
     recorder = Recorder(output, close_hub=own_loops)
     try:
         tests = tests_of(name)

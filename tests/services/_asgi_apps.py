@@ -137,6 +137,16 @@ def flood():
     return flask.Response(chunks())
 
 
+@legacy.post("/reset")
+def reset():
+    """Makes it as it was at the start, for the next test."""
+    global inside
+    inside = 0
+    notes.clear()
+    gate.clear()
+    return "reset"
+
+
 @legacy.get("/notes")
 def get_notes():
     return list(notes)

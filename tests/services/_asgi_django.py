@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 import django
 from django.conf import settings
 
-# A loop runs in the thread, which Django would take for a mistake.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 url = urlsplit(os.environ["DATABASE"])
 schema = os.environ["SCHEMA"]
 settings.configure(

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,31 +40,33 @@ class Server:
             "uvicorn": [*uvicorn, "--http=httptools"],
             "hypercorn": [*hypercorn, "--graceful-timeout=2"],
         }[kind]
+        # Nobody reads a pipe while tests make requests.
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command, app],
             env=environment(**variables),
             cwd=HERE,
             pass_fds=[fd],
-            stdout=subprocess.PIPE,
+            stdout=self.output,
             stderr=subprocess.STDOUT,
-            text=True,
         )
-        self.log = ""
 
     def stop(self) -> str:
         """Stop it as a service manager does; return what it logged."""
-        if self.process.stdout.closed:
-            return self.log
-        self.process.send_signal(signal.SIGTERM)
-        self.log += self.process.communicate(timeout=PATIENCE)[0]
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(PATIENCE)
+        self.output.seek(0)
+        log = self.output.read()
         # Some servers end by the signal that they were stopped with.
-        assert self.process.returncode in (0, -signal.SIGTERM), self.log
-        return self.log
+        assert self.process.returncode in (0, -signal.SIGTERM), log
+        return log
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.log += self.process.communicate()[0]
+            self.process.wait()
+        self.output.close()
         self.listener.close()
 
     def connect(self) -> http.client.HTTPConnection:
@@ -108,6 +111,7 @@ def serve(hub):
 
 
 @pytest.fixture(
+    scope="module",
     params=[
         ("uvicorn", "flask_in_fastapi"),
         ("uvicorn-h11", "flask_in_starlette"),
@@ -117,22 +121,46 @@ def serve(hub):
     ],
     ids="-".join,
 )
-def flask(serve, request):
-    """A server with the Flask application; it must end well, and quietly.
+def setting(request):
+    """The kind of server, and how the Flask application is mounted."""
+    return request.param
 
-    A test that makes it log says what, in the attribute `expected`.
-    """
-    kind, app = request.param
-    server = serve(kind, f"_asgi_apps:{app}")
+
+def start_flask(setting, hub):
+    kind, app = setting
+    server = Server(kind, hub, f"_asgi_apps:{app}")
     server.kind, server.app = kind, app
     server.prefix = "" if app == "flask_alone" else "/legacy"
-    server.expected = None
-    yield server
-    log = server.stop()
-    if server.expected is None:
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared_flask(setting, hub):
+    """One for all tests that leave it as it was; it must end well, and quietly."""
+    with contextlib.closing(start_flask(setting, hub)) as server:
+        yield server
+        log = server.stop()
         assert not re.search("Traceback|ERROR|Exception|Warning", log), log
-    else:
-        assert re.search(server.expected, log), log
+
+
+@pytest.fixture
+def flask(shared_flask):
+    """A server with the Flask application, as at its start."""
+    assert shared_flask.request("POST", f"{shared_flask.prefix}/reset").status == 200
+    return shared_flask
+
+
+@pytest.fixture
+def own_flask(setting, hub):
+    """One that the test may stop, or have log what it says in `expected`."""
+    with contextlib.closing(start_flask(setting, hub)) as server:
+        server.expected = None
+        yield server
+        log = server.stop()
+        if server.expected is None:
+            assert not re.search("Traceback|ERROR|Exception|Warning", log), log
+        else:
+            assert re.search(server.expected, log), log
 
 
 def test_flask(flask, hub):
@@ -171,15 +199,20 @@ def test_asking_the_application_it_is_mounted_in(flask):
 
 
 def test_connection_is_kept(flask):
-    with contextlib.closing(flask.connect()) as connection:
+    head = f"Host: {flask.address[0]}\r\n"
+    with contextlib.closing(socket.create_connection(flask.address, PATIENCE)) as sock:
         for number in range(3):
             for method in ("GET", "HEAD", "POST"):
-                path = f"{flask.prefix}/hello/{number}"
-                connection.request(method, path, b"x" if method == "POST" else None)
-                response = connection.getresponse()
-                assert response.status == (405 if method == "POST" else 200)
-                response.read()
-                assert connection.sock is not None
+                request = f"{method} {flask.prefix}/hello/{number} HTTP/1.1\r\n{head}"
+                # In one piece: hypercorn ends the connection if the answer comes before
+                # a body that nobody reads.
+                body = "Content-Length: 1\r\n\r\nx" if method == "POST" else "\r\n"
+                sock.sendall((request + body).encode())
+                with http.client.HTTPResponse(sock, method=method) as response:
+                    response.begin()
+                    assert response.status == (405 if method == "POST" else 200)
+                    response.read()
+                    assert not response.will_close
 
 
 def test_uploading(flask):
@@ -224,6 +257,7 @@ def test_response_is_sent_as_it_comes(flask):
         assert response.read1(100) == b"first "
         assert flask.get(f"{flask.prefix}/release").content == b"released"
         assert response.read() == b"second"
+    flask.wait_for_note("stream ended", flask.prefix)
 
 
 def test_client_that_goes_away_while_the_view_waits(flask):
@@ -258,19 +292,19 @@ def test_client_that_does_not_read_holds_the_stream_up(flask):
     flask.wait_for_note("flood ended", flask.prefix)
 
 
-def test_failing_view(flask):
-    flask.expected = "KeyError: 'the secret'"
-    response = flask.get(f"{flask.prefix}/fail")
+def test_failing_view(own_flask):
+    own_flask.expected = "KeyError: 'the secret'"
+    response = own_flask.get(f"{own_flask.prefix}/fail")
     assert response.status == 500
     assert b"secret" not in response.content
 
 
-def test_failure_in_the_middle_of_a_response(flask):
-    flask.expected = "KeyError: 'the secret'"
-    with contextlib.closing(flask.connect()) as connection:
-        connection.request("GET", f"{flask.prefix}/late")
+def test_failure_in_the_middle_of_a_response(own_flask):
+    own_flask.expected = "KeyError: 'the secret'"
+    with contextlib.closing(own_flask.connect()) as connection:
+        connection.request("GET", f"{own_flask.prefix}/late")
         response = connection.getresponse()
-        if flask.app == "flask_in_starlette":
+        if own_flask.app == "flask_in_starlette":
             # Its BaseHTTPMiddleware completes the response all the same.
             assert response.read() == b"begun"
             return
@@ -278,23 +312,24 @@ def test_failure_in_the_middle_of_a_response(flask):
             response.read()
 
 
-def test_stopping_waits_for_requests(flask):
-    with contextlib.closing(flask.connect()) as connection:
-        connection.request("GET", f"{flask.prefix}/slowly")
+def test_stopping_waits_for_requests(own_flask):
+    with contextlib.closing(own_flask.connect()) as connection:
+        connection.request("GET", f"{own_flask.prefix}/slowly")
         response = connection.getresponse()
         assert response.read1(100) == b"first "
-        flask.process.send_signal(signal.SIGTERM)
+        own_flask.process.send_signal(signal.SIGTERM)
         assert response.read() == b"second"
 
 
-def test_stopping_does_not_wait_for_ever(flask, hub):
-    if (flask.kind, hub) == ("hypercorn", "asyncio") and sys.version_info >= (3, 12):
+def test_stopping_does_not_wait_for_ever(own_flask, hub):
+    no_limit = own_flask.kind == "hypercorn" and sys.version_info >= (3, 12)
+    if no_limit and hub == "asyncio":
         pytest.skip("asyncio's wait_closed(), which hypercorn calls, has no limit")
-    flask.expected = "the view has ended"
-    with contextlib.closing(flask.connect()) as connection:
-        connection.request("GET", f"{flask.prefix}/forever")
-        flask.wait_for_note("waits", flask.prefix)
-        flask.stop()
+    own_flask.expected = "the view has ended"
+    with contextlib.closing(own_flask.connect()) as connection:
+        connection.request("GET", f"{own_flask.prefix}/forever")
+        own_flask.wait_for_note("waits", own_flask.prefix)
+        own_flask.stop()
 
 
 # -- Django -----------------------------------------------------------------------------

@@ -1,0 +1,142 @@
+"""The programs of the tutorial, as its pages have readers run them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from _fresh import PATIENCE, environment, python
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ROOT / "examples" / "tutorial"
+PAGES = ROOT / "docs" / "tutorial"
+TRANSLATED = ROOT / "docs" / "zh"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PROGRAMS.exists(), reason="no examples here"),
+]
+
+
+class Program:
+    """One that serves: it says on which ports when it does."""
+
+    def __init__(self, name: str, *arguments: str, hub: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(PROGRAMS / name), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(hub),
+        )
+        self.ports = [int(port) for port in re.findall(r"port (\d+)", self.read())]
+
+    def read(self) -> str:
+        return self.process.stdout.readline()
+
+    def connect(self, number: int = 0) -> socket.socket:
+        address = ("127.0.0.1", self.ports[number])
+        return socket.create_connection(address, timeout=PATIENCE)
+
+    def end(self, number: int) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def start(hub_name):
+    started = []
+
+    def start_it(name: str, *arguments: str) -> Program:
+        started.append(Program(name, *arguments, hub=hub_name))
+        return started[-1]
+
+    yield start_it
+    for program in started:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.communicate()
+
+
+def said(page: str, program: str) -> str:
+    """What the page says that the program prints: the block of text behind it."""
+    text = (PAGES / page).read_text(encoding="utf-8")
+    text = text.partition(f"```sh\npython examples/tutorial/{program}\n```")[2]
+    return re.match(r"\n\n```text\n(.*?)```", text, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize("name", ["in_turn", "spawn", "pool", "patched"])
+def test_the_crawlers(start, hub_name, name):
+    site = start("site.py", "0")
+    url = f"http://127.0.0.1:{site.ports[0]}"
+    done = python("-W", "error", str(PROGRAMS / f"crawl_{name}.py"), url, hub=hub_name)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = said("crawler.md", f"crawl_{name}.py")
+    # How long it takes is this machine's affair.
+    seconds = r"\d\.\d s"
+    assert re.sub(seconds, "", done.stdout) == re.sub(seconds, "", expected)
+    assert site.end(signal.SIGINT)[0] == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_echo_server(start, number):
+    server = start("echo_server.py", "0")
+    with server.connect() as first, server.connect() as second:
+        for client in (first, second):
+            client.sendall(b"hello")
+            assert client.recv(10) == b"hello"
+        server.process.send_signal(number)
+        assert server.read() == "stopping with 2 clients\n"
+        # Those who are here are served until they go.
+        first.sendall(b"still here")
+        assert first.recv(10) == b"still here"
+    out, err = server.process.communicate(timeout=PATIENCE)
+    assert (server.process.returncode, out, err) == (0, "", "")
+
+
+def test_the_service(start):
+    service = start("service.py", "0", "0")
+    with service.connect() as client, service.connect(1) as status:
+        client.sendall(b"hello")
+        assert client.recv(10) == b"HELLO"
+        assert "127.0.0.1" in service.read()
+        assert status.makefile().read() == "1 clients\n"
+        # Before 3.11 asyncio is interrupted wherever it is; by the next answer it has
+        # done with the connection that it has closed.
+        client.sendall(b"again")
+        assert client.recv(10) == b"AGAIN"
+        assert service.end(signal.SIGINT) == (130, "", "")
+
+
+def blocks(page: Path) -> list[str]:
+    """The code of a page, and what is drawn and included."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^```(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    # Boxes and the captions of drawings are prose.
+    return [
+        re.sub(r"\{timeline\}.*", "{timeline}", block)
+        for block in found
+        if not re.match(r"\{(admonition|important|warning)\}", block)
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [path for path in sorted(TRANSLATED.glob("*.md")) if path.stem != "index"],
+    ids=lambda path: path.stem,
+)
+def test_a_translation_has_the_same_code(page):
+    (original,) = [
+        path
+        for folder in ("intro", "tutorial")
+        for path in (ROOT / "docs" / folder).glob(page.name)
+    ]
+    assert len(blocks(page)) > 2
+    assert blocks(page) == blocks(original)
