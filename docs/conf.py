@@ -23,12 +23,20 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    # A link at each name of the reference to its source, in the site itself.
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     # In this folder.
     "_rooms",
+    "_links",
+    "_results",
+    "_timeline",
 ]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_title = f"greenio {release}"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -48,11 +56,11 @@ napoleon_use_ivar = True
 # the standard library and of greenlet stay without one. So do type variables and
 # greenio's internal types, which appear in a few signatures and are not for users to
 # name.
-_foreign = "|".join([*sys.stdlib_module_names, "greenlet", "uvloop"])
+_foreign = "|".join([*sys.stdlib_module_names, "greenlet", "gunicorn", "uvloop"])
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_foreign})(\..*)?"),
     (r"py:.*", r"(greenio\.)?_[a-z]+\..*"),
-    (r"py:.*", r"HubSpec|LoopFactory"),
+    (r"py:.*", r"Arguments|HubSpec|LoopFactory"),
     (r"py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
 ]
 
@@ -90,8 +98,18 @@ def _parameter_specifications(
     return signature, returned
 
 
+def _without_sources(app: Sphinx) -> list[object]:
+    """Keep modules written in C out of the index of sources, which would link to nothing."""
+    modules: dict[str, object] = getattr(app.env, "_viewcode_modules", {})
+    for name in [name for name, source in modules.items() if not source]:
+        del modules[name]
+    return []
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # Before viewcode's own.
+    app.connect("html-collect-pages", _without_sources, priority=100)
     app.connect("autodoc-process-signature", _parameter_specifications)
     # Before napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", _returns_has_no_type, priority=400)

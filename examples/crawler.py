@@ -11,6 +11,7 @@ delays of the local site's pages, or the response times of the URLs given.
 """
 
 import argparse
+import sys
 import time
 
 import greenio
@@ -33,13 +34,27 @@ def crawl(urls):
     """Fetch all pages, print their sizes as they come, return the sum of the times."""
     pool = greenio.GreenPool(CONCURRENCY)
     total = 0.0
-    for url, outcome, seconds in pool.imap(fetch, urls):
+    for done, (url, outcome, seconds) in enumerate(pool.imap(fetch, urls), 1):
         total += seconds
         if isinstance(outcome, OSError):
-            print(f"   failed  {url}: {outcome}", flush=True)
+            print(f"{CLEAR}   failed  {url}: {outcome}")
         else:
-            print(f"{outcome:9}  {url}", flush=True)
+            print(f"{CLEAR}{outcome:9}  {url}")
+        show_progress(done, len(urls))
     return total
+
+
+# On a terminal there is a bar below the pages; in a pipe there are the pages only.
+CLEAR = "\r\x1b[K" if sys.stdout.isatty() else ""
+
+
+def show_progress(done, total):
+    if CLEAR:
+        filled = 40 * done // total
+        print(f"[{'#' * filled}{'.' * (40 - filled)}] {done} of {total}", end="")
+    if done == total:
+        print(CLEAR, end="")
+    sys.stdout.flush()
 
 
 # -- the site ---------------------------------------------------------------------------
