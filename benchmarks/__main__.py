@@ -16,12 +16,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from .echo import CLIENT_VARIABLE, compile_client
 from .measurement import Benchmark, Measurement
-from .report import environment, render, results
+from .report import environment, render, results, without_samples
 from .runtimes import RUNTIMES, Runtime
 from .suite import BENCHMARKS
+
+# One file for each release.
+HISTORY = Path(__file__).parent / "history"
 
 ROUNDS = 5
 QUICK_ROUNDS = 1
@@ -52,6 +58,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, metavar="RUNTIME")
     parser.add_argument("--repeat", type=int, metavar="N", help=f"rounds ({ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results there")
+    parser.add_argument(
+        "--release",
+        action="store_true",
+        help="keep the medians in benchmarks/history, where the docs' plots find them",
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -109,6 +120,62 @@ def _measure(
     return Measurement(**json.loads(output.splitlines()[-1]))
 
 
+def _write(path: Path, data: dict[str, Any]) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _play(
+    benchmarks: Sequence[Benchmark],
+    runtimes: Sequence[Runtime],
+    rounds: int,
+    share: int,
+    variables: dict[str, str],
+) -> tuple[dict[str, dict[str, list[Measurement]]], dict[tuple[str, str], str]]:
+    """Measure all in rounds; return the samples, and what failed with the reason.
+
+    Args:
+        benchmarks: What is measured.
+        runtimes: On what.
+        rounds: How often.
+        share: By what the counts are divided, where they can be.
+        variables: The workers' environment.
+    """
+    samples: dict[str, dict[str, list[Measurement]]] = {
+        benchmark.name: {runtime.name: [] for runtime in runtimes}
+        for benchmark in benchmarks
+    }
+    failures: dict[tuple[str, str], str] = {}
+    # On a terminal a bar; in a pipe a line for each benchmark.
+    progress = tqdm(total=rounds * len(benchmarks), disable=None, leave=False)
+    for turn in range(rounds):
+        # Each round begins with another runtime, so that none is always the one that
+        # follows the heaviest.
+        first = turn % len(runtimes) if runtimes else 0
+        order = [*runtimes[first:], *runtimes[:first]]
+        for benchmark in benchmarks:
+            now = f"round {turn + 1}/{rounds}: {benchmark.name}"
+            progress.set_description(now)
+            if progress.disable:
+                print(now, file=sys.stderr)
+            count = benchmark.count // (share if benchmark.scalable else 1)
+            for runtime in order:
+                pair = (benchmark.name, runtime.name)
+                if runtime.kind not in benchmark.forms or pair in failures:
+                    continue
+                try:
+                    measurement = _measure(benchmark, runtime, count, variables)
+                except Failed as error:
+                    failures[pair] = str(error)
+                    text = f"failed on {runtime.name}:\n{error}"
+                    tqdm.write(text, file=sys.stderr)
+                else:
+                    samples[benchmark.name][runtime.name].append(measurement)
+            progress.update()
+    progress.close()
+    return samples, failures
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     # Ended from outside, it ends what it started.
@@ -125,11 +192,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = options.repeat or (QUICK_ROUNDS if options.quick else ROUNDS)
     variables = _clean_environment()
 
-    samples: dict[str, dict[str, list[Measurement]]] = {
-        benchmark.name: {runtime.name: [] for runtime in runtimes}
-        for benchmark in benchmarks
-    }
-    failures: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as directory:
         client = None
         if options.client != "python":
@@ -139,26 +201,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         if client is not None:
             variables[CLIENT_VARIABLE] = str(client)
-        for turn in range(rounds):
-            for benchmark in benchmarks:
-                print(f"round {turn + 1}/{rounds}: {benchmark.name}", file=sys.stderr)
-                count = benchmark.count
-                if options.quick and benchmark.scalable:
-                    count //= QUICK_SHARE
-                # Each round begins with another runtime, so that none is always the
-                # one that follows the heaviest.
-                first = turn % len(runtimes) if runtimes else 0
-                for runtime in runtimes[first:] + runtimes[:first]:
-                    pair = (benchmark.name, runtime.name)
-                    if runtime.kind not in benchmark.forms or pair in failures:
-                        continue
-                    try:
-                        measurement = _measure(benchmark, runtime, count, variables)
-                    except Failed as error:
-                        failures[pair] = str(error)
-                        print(f"failed on {runtime.name}:\n{error}", file=sys.stderr)
-                    else:
-                        samples[benchmark.name][runtime.name].append(measurement)
+        samples, failures = _play(
+            benchmarks, runtimes, rounds, QUICK_SHARE if options.quick else 1, variables
+        )
 
     about = environment("C" if client else "Python") | {"rounds": rounds}
     failed = [
@@ -167,8 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     data = results(benchmarks, samples, missing, failed, about)
     if options.json:
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        options.json.write_text(f"{text}\n", encoding="utf-8")
+        _write(options.json, data)
+    if options.release:
+        release = about["versions"]["greenio-asyncio"].split()[0]
+        _write(HISTORY / f"{release}.json", without_samples(data))
     print(render(data))
     return 1 if failures else 0
 

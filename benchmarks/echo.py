@@ -61,7 +61,7 @@ def _python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"{__package__}.{module}", *map(str, arguments)]
 
 
-def _serve(runtime: str, style: str, connections: int, count: int) -> Measurement:
+def serve_load(runtime: str, style: str, connections: int, count: int) -> Measurement:
     compiled = os.environ.get(CLIENT_VARIABLE)
     client_command = [compiled] if compiled else _python("echo_client")
     server = subprocess.Popen(
@@ -104,14 +104,14 @@ def _connections(count: int) -> str:
 
 
 def _echo(connections: int, count: int) -> Benchmark:
-    def serve(runtime: str, requests: int) -> Measurement:
-        return _serve(runtime, "stream", connections, requests)
+    def run(runtime: str, requests: int) -> Measurement:
+        return serve_load(runtime, "stream", connections, requests)
 
     return Benchmark(
         f"echo{connections}",
         f"echo, {_connections(connections)}",
         count,
-        {Kind.GREEN: serve, Kind.COROUTINE: serve},
+        {Kind.GREEN: run, Kind.COROUTINE: run},
         warmup=False,
         rate=True,
     )
@@ -120,14 +120,14 @@ def _echo(connections: int, count: int) -> Benchmark:
 def _echo_protocol(connections: int, count: int) -> Benchmark:
     """For the record: what asyncio and uvloop reach with callbacks alone."""
 
-    def serve(runtime: str, requests: int) -> Measurement:
-        return _serve(runtime, "protocol", connections, requests)
+    def run(runtime: str, requests: int) -> Measurement:
+        return serve_load(runtime, "protocol", connections, requests)
 
     return Benchmark(
         f"echo{connections}-protocol",
         f"echo, {_connections(connections)}, asyncio protocols",
         count,
-        {Kind.COROUTINE: serve},
+        {Kind.COROUTINE: run},
         warmup=False,
         rate=True,
     )

@@ -1,12 +1,14 @@
 """An echo server as a user of each runtime would write it.
 
 ``python -m benchmarks.echo_server RUNTIME STYLE`` prints its port and serves until it
-is killed. STYLE is `stream` (the only one of the green runtimes) or `protocol`.
+is killed. STYLE is `stream` (the only one of the green runtimes) or `protocol`, or `bare`,
+which no user would write: see `floors`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Any, cast
 
@@ -67,6 +69,37 @@ async def serve_protocol() -> None:
     await server.serve_forever()
 
 
+async def serve_bare() -> None:
+    """A greenlet for each connection, and a reader for each that stays registered."""
+    from greenlet import getcurrent, greenlet
+
+    loop, below = asyncio.get_running_loop(), getcurrent()
+    # uvloop's readers must not switch, see `greenio._kernel.run_queue`.
+    direct = isinstance(loop, asyncio.SelectorEventLoop)
+
+    def handle(connection: socket.socket) -> None:
+        recv, send, rest = connection.recv, connection.send, below.switch
+        switch = getcurrent().switch
+        arguments = (switch,) if direct else (loop.call_soon, switch)
+        loop.add_reader(connection, *arguments)
+        while True:
+            rest()
+            data = recv(CHUNK)
+            if not data:
+                break
+            send(data)
+        loop.remove_reader(connection)
+        connection.close()
+
+    listener = socket.create_server(ADDRESS, backlog=BACKLOG)
+    listener.setblocking(False)
+    _announce(listener.getsockname()[1])
+    while True:
+        connection, _ = await loop.sock_accept(listener)
+        connection.setblocking(False)
+        loop.call_soon(greenlet(handle).switch, connection)
+
+
 def _age_allocator() -> None:
     """Bring the allocator into the state that it has in any service that has run a bit.
 
@@ -83,8 +116,8 @@ def main(runtime: str, style: str) -> None:
     if RUNTIMES[runtime].kind is Kind.GREEN:
         serve_green(load_green(runtime))
     else:
-        serve = serve_protocol if style == "protocol" else serve_streams
-        run_coroutine(runtime, serve())
+        styles = {"protocol": serve_protocol, "bare": serve_bare}
+        run_coroutine(runtime, styles.get(style, serve_streams)())
 
 
 if __name__ == "__main__":

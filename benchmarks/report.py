@@ -129,6 +129,21 @@ def results(
     }
 
 
+def without_samples(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the results with medians and spreads only, as a release keeps them."""
+    rows = [
+        row
+        | {
+            "runtimes": {
+                name: {key: cell[key] for key in cell if key != "samples"}
+                for name, cell in row["runtimes"].items()
+            }
+        }
+        for row in data["benchmarks"]
+    ]
+    return data | {"benchmarks": rows}
+
+
 # -- tables ----------------------------------------------------------------------------
 
 

@@ -7,6 +7,9 @@ of load, one after the other, so that what else the machine does strikes all ali
 load comes from `wrk` if it is installed, else from a client in Python, which is slower;
 the CPU per request is the server's alone either way.
 
+``--connections 1000`` is the other number that is worth a look; it takes a limit on open
+files of 2,000 (``ulimit -n``).
+
 The cases: ``hello`` (GET, a few bytes), ``post`` (10 KB that are read), ``log`` (hello
 with the access log on), ``sleep`` (hello after 2 ms), and ``idle``: the memory of a
 connection that waits, in KiB.
@@ -105,8 +108,6 @@ def gevent_server(case: str, port: int) -> None:
 
 
 def uvicorn_server(case: str, port: int) -> None:
-    import uvicorn
-
     head = [
         (b"content-type", b"text/plain"),
         (b"content-length", str(len(BODY)).encode()),
@@ -119,6 +120,19 @@ def uvicorn_server(case: str, port: int) -> None:
             await asyncio.sleep(0.002)
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": BODY})
+
+    serve_with_uvicorn(app, case, port)
+
+
+def greenio_asgi_server(case: str, port: int) -> None:
+    import greenio
+    from greenio.asgi import WSGIMiddleware
+
+    serve_with_uvicorn(WSGIMiddleware(application(case, greenio.sleep)), case, port)
+
+
+def serve_with_uvicorn(app: Any, case: str, port: int) -> None:
+    import uvicorn
 
     if case == "log":
         # To nowhere, as the others'.
@@ -168,6 +182,7 @@ SERVERS: dict[str, tuple[str, Callable[[str, int], None]]] = {
     "eventlet": ("eventlet", eventlet_server),
     "gevent": ("gevent", gevent_server),
     "uvicorn (ASGI)": ("uvicorn", uvicorn_server),
+    "uvicorn, greenio.asgi": ("uvicorn", greenio_asgi_server),
     "granian (WSGI)": ("granian", granian_server),
 }
 
@@ -291,7 +306,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wsgi")
     parser.add_argument("--case", choices=CASES, default="hello")
     parser.add_argument("--connections", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument(
+        "--seconds", type=int, default=2, help="of each load, whole ones"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="names of servers, or beginnings of them")
     parser.add_argument("--json", action="store_true")
