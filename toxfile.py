@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def _version(folder: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in folder.name.split("."))
+    return tuple(int(part) for part in folder.name.rstrip("t").split("."))
 
 
 def _managed_pythons() -> list[str]:
@@ -21,10 +21,12 @@ def _managed_pythons() -> list[str]:
     folders = [
         folder
         for folder in root.glob("versions/3.*")
-        # Not the free-threaded ones, nor other implementations.
-        if re.fullmatch(r"3\.\d+\.\d+", folder.name)
+        # Not other implementations; those without the interpreter lock end in a t.
+        if re.fullmatch(r"3\.\d+\.\d+t?", folder.name)
     ]
-    found = (folder / "bin" / "python" for folder in sorted(folders, key=_version))
+    # Last, so that each of the others is found first.
+    folders.sort(key=lambda folder: (not folder.name.endswith("t"), _version(folder)))
+    found = (folder / "bin" / "python" for folder in folders)
     return [str(python) for python in reversed(list(found)) if python.exists()]
 
 
