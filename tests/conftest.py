@@ -6,6 +6,7 @@ green thread in the run queue, no registered descriptor, no timer and no waiter.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib.util
 import os
@@ -75,6 +76,31 @@ def pytest_configure():
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _Watchdog.file = os.dup(2)
+
+
+class _Watchdog:
+    """End the run, and say where it was, if a test hangs where no signal is looked at.
+
+    The time limit of pytest-timeout, which is shorter, lets the run go on, but it is a
+    Python signal handler: what waits in C for a lock never gets to it.
+    """
+
+    file = 2
+    seconds = 300
+
+    @classmethod
+    def restart(cls) -> None:
+        faulthandler.dump_traceback_later(cls.seconds, exit=True, file=cls.file)
+
+
+def pytest_runtest_logstart():
+    _Watchdog.restart()
+
+
+def pytest_sessionfinish():
+    """Have the end of the interpreter watched, too."""
+    _Watchdog.restart()
 
 
 def pytest_collection_finish():

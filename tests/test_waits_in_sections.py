@@ -11,7 +11,7 @@ import greenio
 from _support import settle
 from greenio import event, hubs, lock, queue, tpool
 from greenio._loop.mutex import in_section, mutex
-from greenio.green import select, socket, time
+from greenio.green import select, socket, threading, time
 
 
 def read_again():
@@ -50,6 +50,18 @@ def be_switched_to():
     hub.switch()
 
 
+def kill_another():
+    killed = greenio.spawn(greenio.sleep, 5)
+    greenio.sleep(0)
+    killed.kill()
+
+
+def start_a_thread():
+    started = threading.Thread(target=time.sleep, args=(0.001,))
+    started.start()
+    started.join()
+
+
 def select_a_pipe():
     one, other = socket.socketpair()
     with one, other:
@@ -67,6 +79,8 @@ WAITS = [
     take_a_lock,
     be_switched_to,
     select_a_pipe,
+    kill_another,
+    start_a_thread,
     lambda: greenio.spawn(greenio.sleep, 0.002).wait(),
     lambda: tpool.execute(int),
     lambda: greenio.GreenPool(2).waitall(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -9,6 +10,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .._kernel.current import get_hub
 from .._kernel.entries import Throw, throw_into
 from .._kernel.hub import Hub
+from .._loop.mutex import in_section, park_outside
 from .._loop.reraise import exception_from
 from .._std.errors import HubClosedError
 from .._std.originals import get_ident
@@ -50,7 +52,10 @@ def kill(g: greenlet, *throw_args: Any) -> None:
         g._kill_unstarted(throw_args)
     elif g and (here := getattr(current, "_hub", None)) in (hub, hub.twin or hub):
         here.wake(current)
-        throw_into(g, args)
+        if in_section():
+            park_outside(partial(throw_into, g, args))
+        else:
+            throw_into(g, args)
     else:
         hub.wake(Throw(g, args))
 

@@ -95,4 +95,10 @@ def park_outside(park: Callable[[], Any]) -> Any:
     try:
         return park()
     finally:
-        mutex._acquire_restore(saved)
+        if in_section():
+            # Another greenlet of this OS thread is in it, by a switch that nobody here
+            # made: to wait for it would be to wait for ever.
+            for _ in range(saved[0]):
+                mutex.acquire()
+        else:
+            mutex._acquire_restore(saved)

@@ -29,7 +29,7 @@ from .._kernel.current import (
 from .._kernel.entries import Throw
 from .._kernel.hidden_loop import running_loop
 from .._kernel.hub import Hub
-from .._kernel.waiters import mutex
+from .._loop.mutex import in_section, mutex, park_outside
 from .._std import originals as _originals
 from .._std.errors import BlockingInLoopError
 from .._std.originals import get_ident as _native_ident
@@ -348,7 +348,10 @@ def _run_to_first_wait(thread: GreenThread, starter: greenlet) -> None:
     thread.parent = starter
     _starting += 1
     try:
-        thread.switch()
+        if in_section():
+            park_outside(thread.switch)
+        else:
+            thread.switch()
     finally:
         _starting -= 1
         if batch and batch[0] is starter:
