@@ -224,6 +224,22 @@ async def hard_async(self):
         noted.append(["hard_async", self.request.id])
 
 
+@app.task(name="clings", time_limit=0.2)
+def clings():
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(3600)
+
+
+@app.task(name="clings_async", time_limit=0.2)
+async def clings_async():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(3600)
+
+
 @app.task(name="stubborn", time_limit=0.2)
 def stubborn():
     try:

@@ -41,6 +41,11 @@ def with_chords(worker):
     return worker
 
 
+def noted(worker):
+    """What tasks have noted, once they have: the caller may be told of their end before."""
+    return until(lambda: worker.ask("report")["noted"], "something is noted")
+
+
 @both
 def test_three_hundred_at_once(worker, kind):
     worker.ask("report")
@@ -205,8 +210,14 @@ def test_hard_time_limit(worker, kind):
     result = worker.send(f"hard{kind}")
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=PATIENCE)
-    assert worker.ask("report")["noted"] == [[f"hard{kind}", result.id]]
+    assert noted(worker) == [[f"hard{kind}", result.id]]
     assert result.id not in worker.active()
+
+
+@both
+def test_a_clean_up_that_does_not_end_keeps_nobody_waiting(worker, kind):
+    with pytest.raises(TimeLimitExceeded):
+        worker.ask(f"clings{kind}")
 
 
 @both
@@ -236,7 +247,7 @@ def test_revoked_with_terminate(worker, kind):
         result.get(timeout=PATIENCE)
     assert result.state == "REVOKED"
     raised = "GreenletExit" if not kind else "CancelledError"
-    assert worker.ask("report")["noted"] == [[result.id, raised]]
+    assert noted(worker) == [[result.id, raised]]
     assert result.id not in worker.active()
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = get_logger("celery.pool")
 
+# Seconds that the end of a task may take before its hard limit is told all the same.
+_GRACE = 1.0
+
 
 def _nothing(*_: Any, **__: Any) -> None:
     pass
@@ -51,6 +54,7 @@ class Job:
         "_target",
         "_timeout_callback",
         "_timers",
+        "_untold",
         "_where",
         "ended_by",
         "over",
@@ -83,6 +87,8 @@ class Job:
         self._soft = soft_timeout
         self._hard = timeout
         self._timers: list[Timer] = []
+        # Whether the hard limit has ended it, and nobody has been told yet.
+        self._untold: bool = False
         self.ended_by: str | None = None
         # Whether the task itself is over, and its end is being told.
         self.over: bool = False
@@ -116,8 +122,11 @@ class Job:
             self._stop_limits()
             self.over = True
             self._where = None
-            self._pool.job_ended(self)
-            self.thread = None
+            try:
+                self._tell_of_hard_limit()
+            finally:
+                self._pool.job_ended(self)
+                self.thread = None
 
     def _call(self) -> None:
         try:
@@ -183,8 +192,18 @@ class Job:
 
     def _hard_limit(self) -> None:
         if not self.over and self.ended_by is None:
+            # Who is told shall find the task's own clean-up done; but one that goes on
+            # for long, or for ever, keeps nobody waiting.
+            self._untold = True
+            self._timers.append(
+                Timer.start(get_hub(), _GRACE, spawn, (self._tell_of_hard_limit,))
+            )
             self.end("the hard time limit")
-            spawn(self._tell_of_limit, False, self._hard)
+
+    def _tell_of_hard_limit(self) -> None:
+        if self._untold:
+            self._untold = False
+            self._tell_of_limit(False, self._hard)
 
     def _tell_of_limit(self, soft: bool, seconds: float | None) -> None:
         # In a copy of the task's context, and not a part of the task.
