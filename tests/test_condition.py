@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 
 import pytest
 
@@ -125,3 +126,78 @@ def test_an_interrupted_wait_of_a_patched_condition_has_its_lock(loop, lock):
         """,
         hub=loop,
     )
+
+
+_INTERRUPTED = """
+    from contextlib import suppress
+    from greenio import Timeout, sleep, spawn
+    from greenio.green import queue, threading
+
+    def one_of_two(take):
+        taken = []
+
+        def receiver(name):
+            with suppress(Timeout):
+                take()
+                taken.append(name)
+
+        threads = [spawn(receiver, name) for name in "ab"]
+        sleep(0)
+        sleep(0)
+        return threads, taken
+
+    for error in [None, Timeout(None)]:
+        items = queue.Queue()
+        (first, second), taken = one_of_two(items.get)
+        items.put(1)
+        first.kill(*[error] if error else [])
+        second.wait()
+        assert taken == ["b"] and items.empty()
+
+        items = queue.Queue(1)
+        items.put(1)
+        (first, second), taken = one_of_two(lambda: items.put(2))
+        items.get()
+        first.kill(*[error] if error else [])
+        second.wait()
+        assert taken == ["b"] and items.full()
+
+        semaphore = threading.Semaphore(0)
+        (first, second), taken = one_of_two(semaphore.acquire)
+        semaphore.release()
+        first.kill(*[error] if error else [])
+        second.wait()
+        assert taken == ["b"]
+
+        for kind in threading.Lock, threading.RLock:
+            condition = threading.Condition(kind())
+
+            def wait():
+                with condition:
+                    condition.wait()
+
+            (first, second), taken = one_of_two(wait)
+            with condition:
+                condition.notify()
+                # It takes the lock again meanwhile.
+                sleep(0)
+                sleep(0)
+                first.kill(*[error] if error else [])
+            second.wait()
+            assert taken == ["b"]
+
+            # Who was not notified passes nothing on.
+            (first, second), taken = one_of_two(wait)
+            first.kill(*[error] if error else [])
+            sleep(0)
+            sleep(0)
+            assert not taken and not second.dead
+            second.kill()
+    print("passed on")
+"""
+
+
+@pytest.mark.parametrize("patch", ["", "import greenio; greenio.monkey_patch()\n"])
+def test_interrupted_receivers_of_the_standard_primitives_pass_on(loop, patch):
+    printed = run(patch + textwrap.dedent(_INTERRUPTED), hub=loop)
+    assert printed == "passed on\n"

@@ -158,6 +158,7 @@ def plans_of(keyword: str) -> tuple[Plan, ...]:
 
 
 def _patch_threads() -> None:
+    from .conditions import pass_notifications_on
     from .main_thread import adopt_main_thread, make_shutdown
     from .signals import pthread_getcpuclockid
     from .threading import green_names
@@ -165,6 +166,7 @@ def _patch_threads() -> None:
     threading = importlib.import_module("threading")
     namespace = vars(threading)
     replaced.update(namespace, green_names(namespace))
+    replaced.note(pass_notifications_on(namespace["Condition"]))
     replaced.note(adopt_main_thread(namespace))
     # It takes the number of a thread; the rest of its module has nothing to do with them.
     time = vars(importlib.import_module("time"))
