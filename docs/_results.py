@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HISTORY = Path(__file__).parent.parent / "benchmarks" / "history"
 
 WIDTH = 760
-LEFT = 250
+LEFT = 290
 BAR = 13
 COLOURS = {
     "greenio-uvloop": "#1b7f4d",
@@ -30,6 +30,8 @@ COLOURS = {
 PEERS = ("eventlet", "gevent")
 # A bar that is longer ends with its figure only.
 LONGEST = 4.0
+# What a figure has around it, so that the line does not cross it.
+HALO = "paint-order:stroke;stroke:var(--color-background-primary,#fff);stroke-width:4"
 
 
 def releases() -> list[tuple[str, dict[str, Any]]]:
@@ -78,7 +80,7 @@ def _legend(top: float) -> list[str]:
 def bars(data: Mapping[str, Any], caption: str) -> str:
     """Bars for each row: costs as shares of the better green peer's, so that is 1."""
     scale = (WIDTH - LEFT - 50) / LONGEST
-    parts = _legend(4)
+    parts, figures = _legend(4), []
     top = 28.0
     begin = top
     for row in data["benchmarks"]:
@@ -94,8 +96,10 @@ def bars(data: Mapping[str, Any], caption: str) -> str:
             parts.append(
                 f'<rect x="{LEFT}" y="{y:.1f}" width="{width:.1f}" '
                 f'height="{BAR - 2}" fill="{COLOURS[name]}"/>'
+            )
+            figures.append(
                 f'<text x="{LEFT + width + 4:.1f}" y="{y + 10:.1f}" '
-                f'font-size="10">{cost:.2f}</text>'
+                f'font-size="10" style="{HALO}">{cost:.2f}</text>'
             )
         top += height + 9
     x = LEFT + scale
@@ -103,7 +107,7 @@ def bars(data: Mapping[str, Any], caption: str) -> str:
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{begin}" y2="{top}" '
         'stroke="currentColor" stroke-dasharray="2 3"/>'
     )
-    return _svg(top + 6, caption, parts)
+    return _svg(top + 6, caption, [*parts, *figures])
 
 
 def ratios(history: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
