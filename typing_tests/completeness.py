@@ -6,19 +6,28 @@ It exits with 1, and names what has none, unless all have one.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 
 def main() -> int:
     command = (
+        sys.executable,
+        "-m",
         "pyright",
         "--verifytypes",
         "greenio",
         "--ignoreexternal",
         "--outputjson",
     )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It asks the first Python on the path what is installed.
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    environment = {**os.environ, "PATH": os.pathsep.join(path)}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     try:
         answer = json.loads(done.stdout)["typeCompleteness"]
     except (KeyError, ValueError):
