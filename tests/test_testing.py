@@ -210,7 +210,20 @@ def test_timer(hub{fixture}):
     hub.schedule_call_global(60, forgotten)
 
 @pytest.mark.greenio
+def test_timeout(hub{fixture}):
+    globals().update(limit=greenio.Timeout(60))
+
+async def unfinished():
+    await asyncio.sleep(1000)
+
+@pytest.mark.greenio
+def test_task(hub{fixture}):
+    hub.loop.create_task(unfinished(), name="wanderer")
+    greenio.sleep(0)
+
+@pytest.mark.greenio
 def test_clean(hub{fixture}):
+    greenio.await_(hub.loop.create_task(asyncio.sleep(0)))
     greenio.spawn(int).wait()
     with socket.socket(): pass
     greenio.with_timeout(10, greenio.sleep, 0)
@@ -220,8 +233,10 @@ def test_clean(hub{fixture}):
     assert "green thread that has not ended: <GreenThread forgotten" in out
     assert "descriptor that is not closed: " in out
     assert "timer that is not cancelled: a call of forgotten" in out
-    assert "4 passed, 3 errors" in out
-    for name in ("thread", "descriptor", "timer"):
+    assert "timer that is not cancelled: <Timeout at " in out
+    assert "task that has not ended: wanderer, unfinished" in out
+    assert "6 passed, 5 errors" in out
+    for name in ("thread", "descriptor", "timer", "timeout", "task"):
         assert f"ERROR test_it.py::test_{name}" in out
 
 

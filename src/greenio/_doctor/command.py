@@ -58,6 +58,7 @@ _BLOCKING_MODULES = frozenset(
 )
 _OURS = {"greenio", "eventlet"}
 _FIRST = "call monkey_patch() before that is imported, first thing in the program"
+_BEFORE_IT = "call monkey_patch() before that is made, first thing in the program"
 
 
 def _arguments(words: list[str]) -> argparse.Namespace:
@@ -246,7 +247,7 @@ def _judge_patch(
         )
     yield from _judge_early(sources, seen["early"])
     for where, why in seen["leftovers"]:
-        yield Finding("not-green", where, f"it is not green: {why}", _FIRST)
+        yield Finding("not-green", where, f"it is not green: {why}", _BEFORE_IT)
     for path, line in seen["held_up"]:
         yield Finding(
             "blocked-the-loop",

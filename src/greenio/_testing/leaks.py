@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket  # noqa: TID251 - only asked for its name
@@ -14,9 +15,11 @@ from greenlet import getcurrent
 
 from .._greenthread.arguments import name_of
 from .._greenthread.sleeping import sleep
+from .._greenthread.timeout import Timeout
 from .._kernel.hub import Hub
 from .._reactor.calls import DeferredCall
 from .._reactor.timers import Timer
+from .._std.originals import all_tasks
 
 _TURNS = 8
 _DESCRIPTORS = Path("/dev/fd")
@@ -29,15 +32,18 @@ class Leaks:
     Attributes:
         green_threads: Those that have not ended.
         descriptors: Those that were opened meanwhile and not closed, or waited for.
-        timers: Those that are still to come.
+        timers: Those that are still to come: scheduled calls, and each `Timeout` that
+            nobody has called off.
+        tasks: Those of the loop that have not ended.
     """
 
     green_threads: list[str] = field(default_factory=list)
     descriptors: list[str] = field(default_factory=list)
     timers: list[str] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.green_threads or self.descriptors or self.timers)
+        return bool(self.green_threads or self.descriptors or self.timers or self.tasks)
 
     def __str__(self) -> str:
         lines = [
@@ -46,6 +52,7 @@ class Leaks:
                 ("green thread that has not ended", self.green_threads),
                 ("descriptor that is not closed", self.descriptors),
                 ("timer that is not cancelled", self.timers),
+                ("task that has not ended", self.tasks),
             )
             for what in left
         ]
@@ -66,6 +73,8 @@ class LeakCheck:
         self._open = _open_descriptors()
         self._timers = {id(timer) for timer in _timers_of(hub)}
         self._threads = {id(thread) for thread in hub.green_threads()}
+        # Kept, so that no later one can have the same `id`.
+        self._tasks = set(_tasks_of(hub))
 
     def leaks(self) -> Leaks:
         """Return what has come and is still there."""
@@ -90,21 +99,33 @@ class LeakCheck:
             for timer in _timers_of(hub)
             if id(timer) not in self._timers
         ]
-        return Leaks(threads, descriptors, timers)
+        tasks = [
+            f"{task.get_name()}, {name_of(task.get_coro())}"
+            for task in _tasks_of(hub)
+            if task not in self._tasks
+        ]
+        return Leaks(threads, descriptors, timers, tasks)
+
+
+def _tasks_of(hub: Hub) -> list[asyncio.Task[Any]]:
+    return [task for task in all_tasks(hub.loop) if task is not hub._supervisor]
 
 
 def _timers_of(hub: Hub) -> list[Any]:
     halves = (hub, hub.twin or hub)
+    # By type: to ask a proxy for its class can fail.
     return [
         timer
         for timer in gc.get_objects()
-        if type(timer) in (Timer, DeferredCall)
+        if issubclass(type(timer), (Timer, DeferredCall, Timeout))
         and timer.pending
         and timer._hub in halves
     ]
 
 
 def _describe(timer: Any) -> str:
+    if isinstance(timer, Timeout):
+        return repr(timer)
     call = timer._call
     return f"a call of {name_of(call[0])}" if call else repr(timer)
 

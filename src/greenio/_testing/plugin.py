@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("greenio_loop", f"one of {', '.join(choices)}", default="asyncio")
     parser.addini(
         "greenio_no_leaks",
-        "whether green threads, descriptors or timers that are left fail their test",
+        "whether green threads, tasks, descriptors or timers that are left fail their test",
         type="bool",
         default=False,
     )
@@ -144,9 +144,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = pyfuncitem._fixtureinfo.argnames
     hub.run(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
-    failed = hub.take_unseen()
-    if failed:
-        pytest.fail(f"failed while nobody waited for it:\n{failed}", pytrace=False)
+    _fail_for_unseen(hub.take_unseen())
     return True
 
 
@@ -162,6 +160,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
             _finish(hub)
 
 
+def _fail_for_unseen(failed: str) -> None:
+    # Not hidden: of a failure with no frame to show, pytest says so below it.
+    if failed:
+        pytest.fail(f"failed while nobody waited for it:\n{failed}", pytrace=False)
+
+
 def _finish(hub: TestHub) -> None:
     __tracebackhide__ = True
     try:
@@ -169,8 +173,7 @@ def _finish(hub: TestHub) -> None:
         leaks = hub.leaks()
     finally:
         hub.close()
-    if failed:
-        pytest.fail(f"failed while nobody waited for it:\n{failed}", pytrace=False)
+    _fail_for_unseen(failed)
     if leaks:
         pytest.fail(f"left behind by the test:\n{leaks}", pytrace=False)
 
