@@ -14,6 +14,8 @@ import pytest
 import greenio
 from _asgi import Exchange, check_ended, exchange, hello, waiting_request
 from _support import until_async
+from greenio._asgi.request import Request
+from greenio._greenthread import going_on
 from greenio.asgi import WSGIMiddleware
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
@@ -437,3 +439,68 @@ def test_failing_receive_is_the_readers(run_async, caplog):
 
     run_async(main)
     assert "receiving failed" in caplog.text
+
+
+# -- green threads that are used again -----------------------------------------------------
+
+
+async def ten_at_once(app):
+    """Make ten requests in one turn, each with a value of its own of `variable`."""
+
+    def start(number):
+        variable.set(str(number))
+        return Exchange(WSGIMiddleware(app)).body(b"").start()
+
+    running = [contextvars.copy_context().run(start, number) for number in range(10)]
+    for one in running:
+        await one.task
+        assert one.content == b"hello"
+
+
+def test_requests_of_one_turn_share_a_green_thread(run_async, monkeypatch):
+    seen = []
+    went_on = []
+
+    def spy():
+        went_on.append(going_on.go_on())
+        return went_on[-1]
+
+    monkeypatch.setattr(greenio._greenthread.thread, "go_on", spy)
+
+    def app(environ, start_response):
+        seen.append(variable.get())
+        return hello(environ, start_response)
+
+    run_async(lambda: ten_at_once(app))
+    assert seen == [str(number) for number in range(10)]
+    assert went_on.count(True) == 9
+
+
+@pytest.mark.parametrize("way", ["kept", "waits"])
+def test_requests_that_can_tell_have_green_threads_of_their_own(run_async, way):
+    seen = []
+
+    def app(environ, start_response):
+        if way == "waits":
+            greenio.sleep(0)
+        seen.append((greenio.getcurrent(), variable.get()))
+        return hello(environ, start_response)
+
+    run_async(lambda: ten_at_once(app))
+    assert len({id(thread) for thread, _ in seen}) == 10
+    assert sorted(number for _, number in seen) == [str(n) for n in range(10)]
+
+
+def test_one_that_is_killed_before_it_begins_never_does(run_async):
+    async def main():
+        seen = []
+        exchange = Exchange(seen.append)
+        request = Request(seen.append, exchange.scope, exchange.receive, exchange.send)
+        request.start()
+        request.kill()
+        await request.wait_end()
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert seen == []
+
+    run_async(main)

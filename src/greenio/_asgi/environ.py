@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -92,18 +93,28 @@ def _add_headers(
     environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]
 ) -> None:
     for name, value in headers:
-        if b"_" in name:
-            # Here it would pass for the header that has hyphens in these places, which
-            # a proxy may have checked or set.
-            continue
-        name = name.lower()
-        key = _PLAIN.get(name)
+        key = _key(name)
         if key is None:
-            key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+            continue
         text = value.decode("latin-1")
         if key in environ:
             text = _joined(key, environ[key], text)
         environ[key] = text
+
+
+# Most names come again and again.
+@lru_cache(maxsize=512)
+def _key(name: bytes) -> str | None:
+    """What a header is called in the environment; None if it is left out."""
+    if b"_" in name:
+        # There it would pass for the header that has hyphens in these places, which a
+        # proxy may have checked or set.
+        return None
+    name = name.lower()
+    plain = _PLAIN.get(name)
+    if plain is not None:
+        return plain
+    return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
 def _joined(key: str, first: str, second: str) -> str:

@@ -74,13 +74,12 @@ class WSGIMiddleware:
             await refuse(send, 400, b"Bad Request", scope["method"] == "HEAD")
             return
         request.start()
-        thread = request.thread
         self._requests.add(request)
         cancellation: asyncio.CancelledError | None = None
         listener: asyncio.Task[None] | None = None
         first = True
         try:
-            while not thread.dead:
+            while not request.ended:
                 try:
                     if first:
                         first = False
@@ -89,7 +88,7 @@ class WSGIMiddleware:
                         continue
                     if listener is None and cancellation is None:
                         listener = request.loop.create_task(request.listen())
-                    await thread.wait_end_async()
+                    await request.wait_end()
                 except asyncio.CancelledError as exc:
                     cancellation = exc
                     request.kill()
@@ -138,10 +137,7 @@ class WSGIMiddleware:
         return [r for r in self._requests if r.loop is loop]
 
     async def _wait_for_requests(self, seconds: float) -> None:
-        waits = [
-            asyncio.create_task(request.thread.wait_end_async())
-            for request in self._here()
-        ]
+        waits = [asyncio.create_task(request.wait_end()) for request in self._here()]
         if waits:
             _, pending = await asyncio.wait(waits, timeout=seconds)
             for wait in pending:
