@@ -434,8 +434,6 @@ WRONG = [
     ({"url_length_limit": "x"}, TypeError, "url_length_limit"),
     ({"socket_timeout": -1}, ValueError, "socket_timeout"),
     ({"socket_timeout": 0}, ValueError, "socket_timeout"),
-    ({"socket_timeout": math.inf}, ValueError, "None is no limit"),
-    ({"socket_timeout": 1e30}, ValueError, "None is no limit"),
     ({"socket_timeout": "x"}, ValueError, "socket_timeout"),
     ({"header_timeout": 0}, ValueError, "header_timeout"),
     ({"header_timeout": "x"}, ValueError, "header_timeout"),

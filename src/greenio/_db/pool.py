@@ -18,6 +18,7 @@ from typing import Any
 from .. import tpool
 from .._bridge.await_ import run_green
 from .._bridge.item_pool import ROOM, Pool
+from .._greenthread.arguments import checked_size
 from .._greenthread.spawning import spawn_after, spawn_n
 from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
@@ -28,6 +29,8 @@ from .connection import PooledConnectionWrapper, in_plain_thread
 _log = logging.getLogger("greenio.db_pool")
 
 _MISSING: Any = object()
+# Connections that are made when the pool is; no system has more descriptors for a process.
+_MOST_AT_ONCE = 1 << 20
 
 
 class _New(tuple[float, float, Any]):
@@ -89,10 +92,11 @@ class BaseConnectionPool(Pool[Any]):
         if connect_timeout is not None:
             _check_seconds("connect_timeout", connect_timeout, ", or None for no limit")
         self._check_module(db_module)
-        if not (cleanup is None or callable(cleanup)):
-            raise TypeError(
-                "cleanup is a function that takes a connection, or None for none, not "
-                f"{cleanup!r}"
+        _check_cleanup(cleanup)
+        if checked_size(min_size, type(self).__name__) > _MOST_AT_ONCE:
+            raise ValueError(
+                "min_size is how many connections are made at once, and no process can "
+                f"have {min_size!r}; max_size is how many there may be"
             )
         self._db_module = db_module
         self._args = args
@@ -203,10 +207,14 @@ class BaseConnectionPool(Pool[Any]):
                 nothing.
 
         Raises:
+            TypeError: It is no connection, or `cleanup` cannot be called. Then nothing
+                is taken back.
             ValueError: It is another pool's.
         """
         if cleanup is _MISSING:
             cleanup = self.cleanup
+        else:
+            _check_cleanup(cleanup)
         if conn is None:
             self._lost()
         elif isinstance(conn, PooledConnectionWrapper):
@@ -217,8 +225,13 @@ class BaseConnectionPool(Pool[Any]):
                 )
             if conn:
                 self._put_base(conn._take(), conn._made_at, cleanup)
-        else:
+        elif callable(getattr(conn, "close", None)):
             self._put_base(conn, monotonic(), cleanup)
+        else:
+            raise TypeError(
+                "put() takes back what get() has lent, or a connection of the module's "
+                f"in its place, or None, not {conn!r}"
+            )
 
     async def put_async(self, conn: Any, cleanup: Any = _MISSING) -> None:
         """Take a connection back from a coroutine; see `put`."""
@@ -265,7 +278,12 @@ class BaseConnectionPool(Pool[Any]):
 
         Args:
             cleanup: As for `put`.
+
+        Raises:
+            TypeError: `cleanup` cannot be called.
         """
+        if cleanup is not _MISSING:
+            _check_cleanup(cleanup)
         conn = self.get()
         try:
             yield conn
@@ -275,6 +293,8 @@ class BaseConnectionPool(Pool[Any]):
     @asynccontextmanager
     async def item_async(self, cleanup: Any = _MISSING) -> AsyncIterator[Any]:
         """Lend a connection for an ``async with`` block; see `get_async`."""
+        if cleanup is not _MISSING:
+            _check_cleanup(cleanup)
         conn = await self.get_async()
         try:
             yield conn
@@ -422,8 +442,21 @@ class _Attempt:
 def _check_seconds(name: str, seconds: Any, otherwise: str) -> None:
     if not isinstance(seconds, (int, float)):
         raise TypeError(f"{name} is a number of seconds{otherwise}, not {seconds!r}")
-    if math.isnan(seconds):
+    # Integers beyond that cannot be added to a time.
+    try:
+        good = not math.isnan(seconds)
+    except OverflowError:
+        good = False
+    if not good:
         raise ValueError(f"{name} is a number of seconds{otherwise}, not {seconds!r}")
+
+
+def _check_cleanup(cleanup: Any) -> None:
+    if not (cleanup is None or callable(cleanup)):
+        raise TypeError(
+            "cleanup is a function that takes a connection, or None for none, not "
+            f"{cleanup!r}"
+        )
 
 
 def _limit(seconds: float | None) -> Timeout:
@@ -499,6 +532,7 @@ class DatabaseConnector:
 
         Raises:
             LookupError: There are no credentials for the host.
+            TypeError: They are no mapping.
         """
         key = (host, dbname)
         pool = self._databases.get(key)
@@ -508,6 +542,11 @@ class DatabaseConnector:
                 raise LookupError(
                     f"no credentials for {host!r}: name it in DatabaseConnector's "
                     "credentials, or add 'default' there"
+                )
+            if not isinstance(credentials, Mapping):
+                raise TypeError(
+                    f"the credentials for {host!r} are a dict of keyword arguments of "
+                    f"connect(), such as {{'user': 'me'}}, not {credentials!r}"
                 )
             argument = _NAME_OF_DATABASE.get(
                 getattr(self._module, "__name__", ""), "db"

@@ -166,6 +166,9 @@ class SocketConsole(GreenThread):
         desc: The file to talk by.
         hostport: The client's address.
         locals: The names that are there at the prompt.
+
+    Raises:
+        TypeError: `desc` is no file, or `locals` no dict.
     """
 
     __slots__ = ("desc", "hostport", "locals")
@@ -176,6 +179,11 @@ class SocketConsole(GreenThread):
         hostport: Any,
         locals: dict[str, Any] | None = None,  # noqa: A002 - eventlet's name for it
     ) -> None:
+        _check_locals(locals)
+        if not callable(getattr(desc, "readline", None)):
+            raise TypeError(
+                f"SocketConsole() takes a file, such as a FileProxy, not {desc!r}"
+            )
         super().__init__(get_hub(), self._talk, (), {})
         # Programs start it by a timer of the hub's that switches to it.
         self._hub.keep_track(self)

@@ -10,6 +10,9 @@ from .._net.base import LONGEST_TIMEOUT
 from .._net.constants import SO_ACCEPTCONN, SOL_SOCKET
 from .logs import LOG_FIELDS
 
+# Of the seconds that a connection may be kept.
+_LONGEST = 1 << 53
+
 
 def is_async(app: Any) -> bool:
     """Whether an application is of the asynchronous kind, ASGI's."""
@@ -90,21 +93,43 @@ def check_seconds(
         raise ValueError(f"{name} is a number of {unit}, or None, not {seconds!r}")
 
 
-def check_socket_timeout(seconds: Any) -> None:
-    """Raises: ValueError: It is no number of seconds, or not one for `settimeout`."""
+def checked_socket_timeout(seconds: Any) -> Any:
+    """Return the limit for a socket: None for one that no clock could count.
+
+    Raises:
+        ValueError: It is no number of seconds.
+    """
     check_seconds("socket_timeout", seconds, zero=False)
-    if seconds is not None and seconds >= LONGEST_TIMEOUT:
-        raise ValueError(
-            f"socket_timeout cannot count {seconds!r} seconds; None is no limit"
-        )
+    if seconds is None or seconds < LONGEST_TIMEOUT:
+        return seconds
+    # As eventlet takes it, whose sockets wait so long without asking the system.
+    return None
 
 
-def check_keepalive(keepalive: Any) -> None:
-    """Raises: ValueError: It is neither a boolean nor a number of seconds."""
+def check_chunk_size(size: Any) -> None:
+    """Raises: TypeError, ValueError: It is no number of bytes."""
+    if isinstance(size, float):
+        # As eventlet, which only compares; infinity has all be sent at once.
+        if not size >= 0:
+            raise ValueError(f"minimum_chunk_size is 0 or more, not {size!r}")
+        return
+    check_size("minimum_chunk_size", size, 0)
+
+
+def checked_keepalive(keepalive: Any) -> bool | float:
+    """Return how long a connection is kept; no integer that floats cannot count.
+
+    Raises:
+        ValueError: It is neither a boolean nor a number of seconds.
+    """
+    if keepalive is None:
+        # As eventlet has it.
+        return False
     if not (isinstance(keepalive, (bool, int, float)) and keepalive >= 0):
         raise ValueError(
             f"keepalive is True, False or a number of seconds, not {keepalive!r}"
         )
+    return min(keepalive, _LONGEST) if isinstance(keepalive, int) else keepalive
 
 
 def check_log_format(log_format: Any) -> None:

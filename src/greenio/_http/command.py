@@ -54,6 +54,10 @@ from .logs import FORMATS, get_logger
 _TURN = 0.05
 _KILL_AFTER = 5.0
 _RELOAD_TURN = 0.5
+# Processes of one program; more than that is a slip of the hand.
+_MOST_WORKERS = 4096
+# What the system takes for one.
+_LARGEST_BACKLOG = 2**31 - 1
 # Signals that a worker leaves to its supervisor: blocked until it ignores them.
 _SUPERVISORS = {signal.SIGINT, signal.SIGHUP}
 
@@ -116,19 +120,30 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     module, colon, name = options.app.partition(":")
     if not (module and colon and name):
         parser.error(f"name the application as package.module:app, not {options.app!r}")
-    if options.workers < 1:
-        parser.error("--workers takes a number from 1 on")
+    if not 1 <= options.workers <= _MOST_WORKERS:
+        parser.error(f"--workers takes a number from 1 to {_MOST_WORKERS}")
+    for given in ("hub", "certfile", "keyfile"):
+        if getattr(options, given) == "":
+            # Of a variable that is not set, say: no reason to serve without TLS.
+            parser.error(f"--{given} takes a name, not ''")
     if options.keyfile and not options.certfile:
         parser.error("--keyfile is of no use without --certfile")
     if options.reuse_port and options.bind.startswith(("unix:", "fd:")):
         parser.error("--reuse-port takes --bind host:port, not unix: or fd:")
     try:
         check_size("--backlog", options.backlog, 1)
+        if options.backlog > _LARGEST_BACKLOG:
+            raise ValueError(f"--backlog is {_LARGEST_BACKLOG} or less")
         if options.max_size is not None:
             check_size("--max-size", options.max_size, 1)
         check_seconds("--keepalive", options.keepalive)
         check_seconds("--graceful-timeout", options.graceful_timeout)
         check_log_format(_log_format(options.log_format))
+        if "%" not in _log_format(options.log_format):
+            raise ValueError(
+                "--log-format is common, combined, eventlet, or a format with fields "
+                f"such as '%(request_line)s', not {options.log_format!r}"
+            )
         if options.monitor is not None:
             options.monitor = seconds_of(options.monitor)
     except ValueError as exc:
@@ -143,7 +158,7 @@ def main(words: list[str]) -> int:
         return _work(options, *options.inherited)
     try:
         socks = _bind_all(options)
-    except (OSError, ValueError) as exc:
+    except (OSError, OverflowError, ValueError) as exc:
         _say(f"cannot listen on {options.bind}: {exc}")
         return 1
     return _Supervisor(words, options, socks).run()
@@ -175,11 +190,15 @@ def _bind_all(options: argparse.Namespace) -> list[GreenSocket]:
 def _bind(address: str, backlog: int, *, reuse_port: bool = False) -> GreenSocket:
     """Open a listening socket."""
     if address.startswith("fd:"):
+        if not address[3:].isdigit():
+            raise ValueError("write fd: and the number of a socket that listens")
         return GreenSocket(fileno=int(address[3:]))
     if address.startswith("unix:"):
         from ..convenience import listen
 
         path = address[5:]
+        if not path:
+            raise ValueError("write unix: and a path")
         _clear(path)
         return listen(path, constants.AF_UNIX, backlog)
     host, colon, port = address.rpartition(":")
@@ -468,9 +487,11 @@ def _work(options: argparse.Namespace, fd: int, ready: int, since: int) -> int:
 
     from .serve import server
 
-    sock: Any = GreenSocket(fileno=fd)
-    if options.certfile:
-        sock = wrap_socket(sock, options.keyfile, options.certfile, server_side=True)
+    try:
+        sock = _listener(options, fd)
+    except OSError as exc:
+        _say(f"cannot serve TLS with {options.certfile}: {exc}")
+        return 1
     server(
         sock,
         app,
@@ -483,6 +504,18 @@ def _work(options: argparse.Namespace, fd: int, ready: int, since: int) -> int:
         graceful_timeout=options.graceful_timeout,
     )
     return 0
+
+
+def _listener(options: argparse.Namespace, fd: int) -> Any:
+    """Return what a worker accepts connections on.
+
+    Raises:
+        OSError: The certificate or its key cannot be read.
+    """
+    sock = GreenSocket(fileno=fd)
+    if not options.certfile:
+        return sock
+    return wrap_socket(sock, options.keyfile, options.certfile, server_side=True)
 
 
 def _log_format(name: str) -> str:

@@ -21,7 +21,7 @@ def server(
     max_http_version: str | None = settings.DEFAULT_MAX_HTTP_VERSION,
     protocol: type[HttpProtocol] = HttpProtocol,
     server_event: Any = None,
-    minimum_chunk_size: int | None = None,
+    minimum_chunk_size: float | None = None,
     log_x_forwarded_for: bool = True,
     custom_pool: Any = None,
     keepalive: bool | float | None = True,

@@ -34,15 +34,16 @@ from .accepting import Acceptor
 from .answer import AnswerHeads
 from .checks import (
     check_application,
+    check_chunk_size,
     check_environ,
-    check_keepalive,
     check_log,
     check_log_format,
     check_protocol,
     check_seconds,
     check_size,
-    check_socket_timeout,
     check_version,
+    checked_keepalive,
+    checked_socket_timeout,
 )
 from .connection import BODY, CLOSED, HEAD, IDLE, LINGERING, RUNNING, Channel
 from .errors import RequestError
@@ -112,7 +113,7 @@ class Server(HTTPServer):
         environ: dict[str, Any] | None = None,
         max_http_version: str | None = None,
         protocol: type[HttpProtocol] = HttpProtocol,
-        minimum_chunk_size: int | None = None,
+        minimum_chunk_size: float | None = None,
         log_x_forwarded_for: bool = True,
         keepalive: bool | float | None = True,
         log_output: bool = True,
@@ -135,9 +136,8 @@ class Server(HTTPServer):
         check_version(max_http_version)
         check_protocol(protocol)
         if minimum_chunk_size is not None:
-            check_size("minimum_chunk_size", minimum_chunk_size, 0)
+            check_chunk_size(minimum_chunk_size)
         check_log_format(log_format)
-        check_socket_timeout(socket_timeout)
         check_seconds("header_timeout", header_timeout, zero=False)
         check_seconds("body_timeout", body_timeout, zero=False)
         check_seconds("body_rate", body_rate, zero=False, unit="bytes per second")
@@ -164,12 +164,9 @@ class Server(HTTPServer):
                 minimum_chunk_size = own
         self.minimum_chunk_size = minimum_chunk_size
         self.log_x_forwarded_for = log_x_forwarded_for
-        if keepalive is None:
-            # As eventlet has it.
-            keepalive = False
-        self.keepalive = keepalive
+        self.keepalive: bool | float = checked_keepalive(keepalive)
+        keepalive = self.keepalive
         self.keeps_alive: bool = bool(keepalive)
-        check_keepalive(keepalive)
         if keepalive is not True and keepalive:
             idle_timeout = float(keepalive)
         self.keep_alive_line: bytes = _keep_alive_line(keepalive)
@@ -180,7 +177,7 @@ class Server(HTTPServer):
             settings.MAX_REQUEST_LINE if url_length_limit is None else url_length_limit
         )
         check_size("url_length_limit", self.url_length_limit, 1)
-        self.socket_timeout = socket_timeout
+        self.socket_timeout: float | None = checked_socket_timeout(socket_timeout)
         self.capitalize_response_headers: bool = bool(
             capitalize_response_headers
         ) and bool(getattr(protocol, "capitalize_response_headers", True))
