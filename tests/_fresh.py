@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 import greenio
@@ -20,6 +21,17 @@ _SOURCE = str(Path(greenio.__file__).parent.parent)
 # For a program to end; a hang is a failure, not a slow test. Of the processor's time those
 # of several processes need 5 seconds, and a busy machine gives them a tenth of it.
 PATIENCE = 120
+
+
+def until_it_waits(process: subprocess.Popen[str]) -> None:
+    """Wait until a process does so that has said it will, or has ended."""
+    asleep = {psutil.STATUS_SLEEPING, psutil.STATUS_ZOMBIE, psutil.STATUS_IDLE}
+    # Where the system does not tell, that long is enough for it.
+    deadline = time.monotonic() + 1
+    while psutil.Process(process.pid).status() not in asleep:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.001)
 
 
 def environment(hub: str | None = None, **more: str) -> dict[str, str]:
@@ -91,8 +103,7 @@ class Interrupted:
             line = stdout.readline()
             assert line, f"it ended too early: {seen}{self.process.stderr.read()}"
             seen += line
-        # It has printed, and is about to wait.
-        time.sleep(0.05)
+        until_it_waits(self.process)
         self.process.send_signal(signal.SIGINT)
         rest, self.stderr = self.process.communicate(timeout=PATIENCE)
         self.stdout = seen + rest

@@ -171,6 +171,12 @@ def settle(turns: int = 8) -> None:
         greenio.sleep(0)
 
 
+async def settle_async(turns: int = 8) -> None:
+    """Let everybody who can run do so; see `settle`."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 class Sequencer:
     """Green threads take numbered turns: ``with sequencer(2):`` comes after 1."""
 

@@ -18,7 +18,7 @@ from _asgi import (
     hello,
     waiting_request,
 )
-from _support import until_async
+from _support import settle, until_async
 from greenio.asgi import IncompleteResponseError, WSGIMiddleware
 
 # -- close and failures -------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_going_away_does_not_disturb_what_follows_the_response(run_async):
             def close(self):
                 assert running.complete
                 running.disconnect()
-                greenio.sleep(0.005)
+                settle()
                 steps.append("closed")
 
         def app(environ, start_response):

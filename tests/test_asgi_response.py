@@ -13,7 +13,7 @@ import pytest
 
 import greenio
 from _asgi import Closing, Exchange, exchange, hello
-from _support import until_async
+from _support import settle_async, until_async
 from greenio.asgi import IncompleteResponseError, WSGIMiddleware
 
 
@@ -79,7 +79,7 @@ def test_chunks_are_sent_as_they_come(run_async):
 
         running = Exchange(WSGIMiddleware(app)).body(b"").start()
         for number, gate in enumerate(gates):
-            await asyncio.sleep(0.001)
+            await settle_async()
             assert len(running.chunks) == number
             gate.send()
             await until_async(lambda n=number: len(running.chunks) == n + 1)

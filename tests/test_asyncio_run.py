@@ -247,9 +247,10 @@ def test_what_is_no_coroutine_is_refused(program):
 def test_ending_the_green_thread_cancels_and_waits(program, how):
     assert program(
         f"""
-        log = []
+        begun, log = [], []
 
         async def worker(name):
+            begun.append(name)
             try:
                 await asyncio.sleep(1000)
             finally:
@@ -268,8 +269,9 @@ def test_ending_the_green_thread_cancels_and_waits(program, how):
                 log.append(type(exc).__name__)
 
         thread = spawn(legacy)
-        sleep(0.002)
         if {how!r} == "kill":
+            while len(begun) < 2:
+                sleep(0)
             thread.kill()
         thread.wait()
         print(sorted(log[:2]), log[2:])

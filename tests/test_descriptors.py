@@ -378,7 +378,8 @@ def test_a_child_leaves_the_parents_descriptors_alone(hub_name):
 
         first, second = socketpair()
         reading = greenio.spawn(first.recv, 100)
-        greenio.sleep(0.01)
+        while not greenio.hubs.get_hub().get_readers():
+            greenio.sleep(0)
         child = os.fork()
         if child == 0:
             first.close()

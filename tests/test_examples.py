@@ -9,12 +9,11 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from _fresh import PATIENCE, Interrupted, environment, python
+from _fresh import PATIENCE, Interrupted, environment, python, until_it_waits
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STYLE = EXAMPLES / "eventlet_style"
@@ -219,8 +218,7 @@ class Server:
             line = self.process.stdout.readline()
             assert line, f"it ended too early: {seen}"
             seen += line
-        # It has printed, and is about to wait.
-        time.sleep(0.05)
+        until_it_waits(self.process)
         return seen
 
     def interrupt(self):

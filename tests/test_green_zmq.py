@@ -6,6 +6,7 @@ import pytest
 
 import greenio
 from _sockets import in_thread
+from _support import settle
 from greenio.green import socket
 
 zmq = pytest.importorskip("greenio.green.zmq")
@@ -47,9 +48,8 @@ def connected(context):
 
 def parked(thread):
     """Let a green thread run until it waits."""
-    for _ in range(10):
-        greenio.sleep(0.001)
-    assert not thread.dead
+    settle()
+    assert thread.gr_frame is not None
 
 
 @pytest.mark.parametrize("transport", ["tcp", "inproc"])

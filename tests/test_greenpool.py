@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 import greenio
+from _support import settle
 from greenio import GreenPile, GreenPool, event, sleep, spawn
 
 
@@ -239,7 +240,7 @@ def test_imap_looks_ahead_no_further_than_the_size(hub_name):
 
     results = GreenPool(3).imap(double, numbers())
     assert next(results) == 0
-    sleep(0.001)
+    settle()
     assert len(taken) <= 4
     assert next(results) == 2
 

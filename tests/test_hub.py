@@ -11,7 +11,7 @@ import greenlet
 import pytest
 
 import greenio
-from _support import until
+from _support import until, until_async
 from greenio import event, hubs, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio._kernel.hidden_loop import twin_of
@@ -177,11 +177,11 @@ def test_one_loop_run_again_and_again(loop_factory):
 
     async def first():
         spawn(across)
-        await asyncio.sleep(0.001)
+        await until_async(lambda: gate.statistics().waiting)
 
     async def second():
         gate.send()
-        await asyncio.sleep(0.001)
+        await until_async(lambda: len(steps) == 2)
 
     loop.run_until_complete(first())
     assert steps == ["started"]
@@ -208,7 +208,7 @@ def test_one_loop_run_in_one_greenlet_and_then_in_another(loop_factory):
     async def first():
         nonlocal thread
         thread = spawn(gate.wait)
-        await asyncio.sleep(0.001)
+        await until_async(lambda: gate.statistics().waiting)
 
     async def second():
         gate.send("result")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import greenio
-from _support import until
+from _support import settle, until
 from greenio import debug, hubs, sleep, spawn
 from greenio.hubs import IOClosed
 from greenio.hubs.hub import DebugListener, FdListener
@@ -64,7 +64,7 @@ def test_a_callback_is_called_each_time_until_it_is_removed(hub, ends):
     hub.remove(listener)
     assert hub.get_readers() == []
     os.write(writer, b"unseen")
-    sleep(0.001)
+    settle()
     assert len(got) == 3
     assert os.read(reader, 10) == b"unseen"
 
@@ -101,7 +101,7 @@ def test_writing(hub, ends):
     listener = hub.add(hub.WRITE, writer, once, nothing, None)
     assert hub.get_writers() == [listener]
     until(lambda: got)
-    sleep(0.001)
+    settle()
     assert got == [writer]
 
 
@@ -231,8 +231,10 @@ def test_a_timer_made_by_hand():
     again.cancel()
     again.cancel()
     assert (again.pending, again.called) == (False, True)
-    sleep(0.003)
-    assert called == [1]
+    # What is due after it is called, and it is not.
+    Timer(0.001, called.append, 2).schedule()
+    until(lambda: called[1:])
+    assert called == [1, 2]
     with pytest.raises(ValueError, match="copy it before"):
         timer.copy()
     assert "called" in repr(timer)

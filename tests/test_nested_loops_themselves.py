@@ -140,10 +140,15 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
     from greenio.event import Event
     from greenio.queue import Queue
 
+    async def rest(begun):
+        begun.append(True)
+        await asyncio.sleep(600)
+
     def test_calls_from_outside():
         loop = own_loop()
         runner = spawn(loop.run_forever)
-        sleep(0.002)
+        while not loop.is_running():
+            sleep(0)
         seen = []
         loop.call_soon(seen.append, "soon")
         loop.call_later(0.001, seen.append, "later")
@@ -153,8 +158,10 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
         sleep(0)
         future.set_result(5)
         assert await_(task) == 5
-        cancelled = loop.create_task(asyncio.sleep(600))
-        sleep(0.002)
+        begun = []
+        cancelled = loop.create_task(rest(begun))
+        while not begun:
+            sleep(0)
         cancelled.cancel()
         while not cancelled.done():
             sleep(0.001)
@@ -265,10 +272,11 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
         assert seen == [1]
 
     def test_kill_and_time_limit():
-        log = []
+        begun, log = [], []
 
         async def main(wait):
             try:
+                begun.append(True)
                 await wait()
             finally:
                 await asyncio.sleep(0.001)
@@ -291,8 +299,10 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
         for wait in (lambda: asyncio.sleep(600), busy,
                      lambda: run_green(sleep, 600)):
             spawn(legacy, "timeout", wait).wait()
+            begun.clear()
             thread = spawn(legacy, "kill", wait)
-            sleep(0.003)
+            while not begun:
+                sleep(0)
             thread.kill()
             thread.wait()
         # The end of a run ends the green threads that live on its loop.
@@ -327,9 +337,9 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
         # They have ended: who runs next sees the loop.
         seen = []
         outer.call_soon(lambda: seen.append(asyncio._get_running_loop()))
-        spawn(legacy)
+        thread = spawn(legacy)
         outer.call_soon(lambda: seen.append(asyncio._get_running_loop()))
-        sleep(0.01)
+        thread.wait()
         assert await_(asyncio.sleep(0, "in a task")) == "in a task"
         assert seen == [outer, outer]
 

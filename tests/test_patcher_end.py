@@ -41,21 +41,23 @@ def test_threads_that_outlive_the_main_thread(loop):
     printed = run(
         """
         import greenio; greenio.monkey_patch()
-        import sys, threading, time
+        import sys, threading
 
         def until_the_end():
             main = threading.main_thread()
             main.join(0.001)
             print(main.is_alive())
+            asked.set()
             main.join()
             print(main.is_alive())
             last = threading.Thread(target=print, args=["the last"])
             last.start()
             last.join()
 
+        asked = threading.Event()
         threading.Thread(target=until_the_end).start()
         threading.Thread(target=threading.main_thread().join, daemon=True).start()
-        time.sleep(0.01)
+        asked.wait()
         print("end of main")
         """,
         hub=loop,

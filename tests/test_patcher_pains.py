@@ -531,7 +531,8 @@ def test_logging_keeps_its_locks(loop, tmp_path):
             greenio.spawn(handler.handle, record),
             greenio.spawn(tpool.execute, handler.handle, record),
         ]
-        greenio.sleep(0.01)
+        while handler.lock._waiters.waiting < 2:
+            greenio.sleep(0)
         assert not stream.getvalue()
         handler.lock.release()
         handler.lock.release()

@@ -66,7 +66,8 @@ def test_processes_and_what_they_share(hub_name, tmp_path, method):
             for process in processes:
                 process.start()
             waiting = greenio.spawn(queue.get)
-            greenio.sleep(0.05)
+            while ticker.ticks < 2:
+                greenio.sleep(0)
             before = ticker.ticks
             begin.set()
             pids = {waiting.wait(), queue.get(), queue.get(timeout=20)}

@@ -11,7 +11,7 @@ import time as plain_time
 import pytest
 
 import greenio
-from _support import until
+from _support import settle, until
 from greenio._patch import threads as patched
 from greenio.green import queue, threading, time
 from greenio.green.thread import allocate_lock
@@ -125,7 +125,7 @@ def test_start_new_thread():
     until(lambda: seen)
     assert seen == [((1,), {"b": 2}, ident)]
     _thread.start_new_thread(_thread.exit, ())
-    greenio.sleep(0.01)
+    settle()
     for wrong in (("x", ()), (print, [1]), (print, (), 5)):
         with pytest.raises(TypeError):
             _thread.start_new_thread(*wrong)
@@ -205,7 +205,7 @@ def test_current_thread_of_a_spawned_green_thread():
 
 
 def test_the_thread_of_a_green_thread_has_what_eventlets_has():
-    threads = []
+    threads, go_on = [], greenio.Event()
 
     def work():
         current = threading.current_thread()
@@ -217,7 +217,7 @@ def test_the_thread_of_a_green_thread_has_what_eventlets_has():
         assert current.get_name() == current.name == "worker"
         with pytest.raises(RuntimeError, match="current thread"):
             current.join()
-        greenio.sleep(0.01)
+        go_on.wait()
         return "done"
 
     working = greenio.spawn(work)
@@ -226,6 +226,7 @@ def test_the_thread_of_a_green_thread_has_what_eventlets_has():
     assert thread._g is working
     thread.join(0)
     assert not working.dead
+    go_on.send()
     thread.join(timeout=30)
     assert working.dead
     assert not thread.isAlive()

@@ -9,6 +9,7 @@ import greenlet
 import pytest
 
 import greenio
+from _support import until
 from greenio import hubs, sleep, spawn, spawn_after
 from greenio._debug import run_info
 from greenio.event import Event
@@ -95,7 +96,7 @@ def test_who_is_switched_to_by_hand(hub_name):
     event = Event()
     made = greenio.GreenThread(hubs.get_hub().greenlet)
     hubs.get_hub().schedule_call_global(0, made.switch, event.wait, (), {})
-    sleep(0.001)
+    until(lambda: event.statistics().waiting)
     assert known() == [made]
     event.send(7)
     assert made.wait() == 7

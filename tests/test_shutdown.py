@@ -10,7 +10,7 @@ import pytest
 
 import greenio
 from _fresh import python, run
-from _support import until_async
+from _support import settle_async, until_async
 from greenio import event, sleep, spawn
 
 
@@ -59,7 +59,7 @@ def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: seen.append(context["message"]))
         threads.append(spawn(stubborn))
-        await asyncio.sleep(0.001)
+        await settle_async()
 
     loop = loop_factory()
     loop.run_until_complete(main())

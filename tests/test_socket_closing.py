@@ -24,7 +24,7 @@ from _sockets import (
     until_parked,
     waiting,
 )
-from _support import settle, until
+from _support import settle, until, until_async
 from greenio import hubs
 from greenio._net.socket import GreenSocket, fromfd, socketpair
 from greenio.hubs import IOClosed
@@ -314,10 +314,10 @@ def test_in_a_portal(run_async):
     async def main():
         left, right = socketpair()
         with left, right:
+            received = []
 
             @greenio.portal
             async def read():
-                received = []
                 right.settimeout(10)
                 for _ in range(3):
                     received.append(right.recv(10))
@@ -325,13 +325,13 @@ def test_in_a_portal(run_async):
                 right.settimeout(0.01)
                 with pytest.raises(TimeoutError):
                     right.recv(10)
-                return received
 
             task = asyncio.create_task(read())
-            for message in (b"1", b"2", b"3"):
-                await asyncio.sleep(0.005)
+            for count, message in enumerate((b"1", b"2", b"3")):
+                await until_async(lambda n=count: len(received) == n and waiting())
                 left.send(message)
-            assert await task == [b"1", b"2", b"3"]
+            await task
+            assert received == [b"1", b"2", b"3"]
 
             right.settimeout(None)
             task = asyncio.create_task(greenio.portal(greenio.as_async(right.recv))(9))

@@ -14,7 +14,7 @@ import pytest
 
 import greenio
 from _http import PATHS, GreenPath, Lines, hello, read_all, read_answer, serving
-from _support import until
+from _support import settle, until
 from greenio import wsgi
 from greenio._http.connection import RUNNING
 from greenio.event import Event
@@ -75,7 +75,7 @@ def max_size_bounds_connections(path):
             first.sendall(GET)
             assert read_answer(first)[0] == 200
             second.sendall(GET)
-            greenio.sleep(0.02)
+            settle()
             assert len(server.channels) == 1
             first.close()
             assert read_answer(second)[0] == 200
