@@ -65,16 +65,17 @@ def purpose(room: str) -> str:
     return (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def walls() -> list[tuple[str, list[str]]]:
-    """Each room, and what it must never import."""
-    return [
-        (
-            contract["source_modules"][0].removeprefix("greenio."),
-            [name.removeprefix("greenio.") for name in contract["forbidden_modules"]],
-        )
-        for contract in contracts()
-        if contract["type"] == "forbidden" and len(contract["source_modules"]) == 1
-    ]
+def walls() -> dict[str, list[str]]:
+    """Each room of the engine, and what it must never import."""
+    found: dict[str, list[str]] = {}
+    for contract in contracts():
+        if contract["type"] == "forbidden" and len(contract["source_modules"]) == 1:
+            room = contract["source_modules"][0].removeprefix("greenio.")
+            forbidden = contract["forbidden_modules"]
+            found.setdefault(room, []).extend(
+                name.removeprefix("greenio.") for name in forbidden
+            )
+    return found
 
 
 def _wrapped(words: Iterable[str], width: float) -> list[str]:
@@ -147,7 +148,7 @@ class Drawing:
 
 def engine() -> list[str]:
     """The rooms that have a layer to themselves and walls of their own."""
-    return [room for room, _ in walls()]
+    return list(walls())
 
 
 def drawing() -> str:
@@ -177,13 +178,16 @@ def setup(app: Sphinx) -> dict[str, bool]:
     class Walls(Directive):
         def run(self) -> list[nodes.Node]:
             items = nodes.bullet_list()
-            for room, forbidden in walls():
+            rooms = engine()
+            for room, forbidden in walls().items():
                 text = nodes.paragraph("", "", nodes.literal("", room))
                 text += nodes.Text(": ")
-                for number, name in enumerate(forbidden):
-                    if number:
+                for name in forbidden:
+                    if name in rooms:
+                        text += nodes.literal("", name)
                         text += nodes.Text(", ")
-                    text += nodes.literal("", name)
+                text += nodes.Text("anything above ")
+                text += nodes.literal("", rooms[-1])
                 items += nodes.list_item("", text)
             return [items]
 
