@@ -112,6 +112,18 @@ def live_waiters() -> list[Waiter]:
     ]
 
 
+def end_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is on a loop, wait for that, and close it, as `asyncio.run` does."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
 def run_on_loop(
     factory: Callable[[], asyncio.AbstractEventLoop],
     main: Callable[[], Coroutine[Any, Any, Any]],
@@ -132,14 +144,7 @@ def run_on_loop(
     try:
         return loop.run_until_complete(body())
     finally:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        end_loop(loop)
         if hub is not None and sys.exc_info()[0] is None:
             check_nothing_left(hub)
 

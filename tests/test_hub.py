@@ -11,31 +11,12 @@ import greenlet
 import pytest
 
 import greenio
-from _support import until, until_async
+from _sockets import in_thread
+from _support import end_loop, until, until_async
 from greenio import event, hubs, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio._kernel.hidden_loop import twin_of
 from greenio.hubs import HubClosedError, HubError, IOClosed
-
-
-def in_thread(func):
-    """Call a function in a new OS thread; return its result or raise its error."""
-    outcome = {}
-
-    def run():
-        try:
-            outcome["result"] = func()
-        except BaseException as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["result"]
-
 
 # -- owned ----------------------------------------------------------------------------------
 
@@ -187,17 +168,7 @@ def test_one_loop_run_again_and_again(loop_factory):
     assert steps == ["started"]
     loop.run_until_complete(second())
     assert steps == ["started", "went on"]
-    cancel_all(loop)
-
-
-def cancel_all(loop):
-    """End a loop as asyncio.run does."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.close()
+    end_loop(loop)
 
 
 def test_one_loop_run_in_one_greenlet_and_then_in_another(loop_factory):
@@ -217,7 +188,7 @@ def test_one_loop_run_in_one_greenlet_and_then_in_another(loop_factory):
     greenlet.greenlet(lambda: loop.run_until_complete(first())).switch()
     runner = greenlet.greenlet(lambda: loop.run_until_complete(second()))
     assert runner.switch() == "result"
-    cancel_all(loop)
+    end_loop(loop)
 
 
 def test_attached_inside_a_foreign_greenlet(run_async):
@@ -453,7 +424,7 @@ def test_spawning_on_a_closed_loop_is_refused(loop_factory):
         kept.append(hubs.get_hub())
 
     loop.run_until_complete(main())
-    cancel_all(loop)
+    end_loop(loop)
     with pytest.raises(HubClosedError, match="closed"):
         kept[0].schedule_drain()
 

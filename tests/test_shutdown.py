@@ -10,7 +10,7 @@ import pytest
 
 import greenio
 from _fresh import python, run
-from _support import settle_async, until_async
+from _support import end_loop, settle_async, until_async
 from greenio import event, sleep, spawn
 
 
@@ -34,11 +34,7 @@ def test_the_end_of_the_loop_ends_green_threads(loop_factory):
     def as_asyncio_run_does():
         loop = loop_factory()
         loop.run_until_complete(main())
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.close()
+        end_loop(loop)
 
     as_asyncio_run_does()
     assert sorted(steps) == ["first", "second"]
@@ -63,11 +59,7 @@ def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch
 
     loop = loop_factory()
     loop.run_until_complete(main())
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.close()
+    end_loop(loop)
     assert "still running" in seen[0]
     # Its loop is gone, so only this ends it.
     enough.append(True)
@@ -368,11 +360,7 @@ def _end(loop_factory, function, *, clean_up=5.0, monkeypatch=None):
     monkeypatch.setattr("greenio._kernel.shutdown._timeout", clean_up)
     loop = loop_factory()
     loop.run_until_complete(main())
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.close()
+    end_loop(loop)
     return threads[0], said
 
 
