@@ -107,7 +107,7 @@ def test_bytes_above_ascii_in_a_target(path, hub_name):
     ]
 
 
-def test_the_absolute_form_of_a_target_names_the_host(hub_name):
+def test_the_absolute_form_of_a_target_names_the_host(path, hub_name):
     hosts = []
 
     def app(environ, start_response):
@@ -116,7 +116,7 @@ def test_the_absolute_form_of_a_target_names_the_host(hub_name):
         )
         return hello(environ, start_response)
 
-    with serving(app) as site:
+    with serving(app, **path) as site:
         for target in (b"http://b:8/x?y", b"http://b:8", b"http://b:8?y"):
             site.ask(b"GET " + target + LAST[5:])
     assert hosts == [("b:8", "/x", "y"), ("b:8", "/", ""), ("b:8", "/", "y")]

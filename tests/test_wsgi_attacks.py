@@ -74,6 +74,18 @@ HEADS = {
     "two-hosts": (get(b"Host: b"), 400),
     "two-equal-hosts": (get(b"Host: a"), 400),
     "two-hosts-1.0": (get(b"Host: b", line=b"GET / HTTP/1.0"), 400),
+    "host-with-space": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "host-with-path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "host-with-user": (b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
+    "host-with-query": (b"GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", 400),
+    "host-with-bracket": (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+    "host-with-markup": (b"GET / HTTP/1.1\r\nHost: <a>\r\n\r\n", 400),
+    "host-above-ascii": (b"GET / HTTP/1.1\r\nHost: \xe4\r\n\r\n", 400),
+    "host-with-word-as-port": (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+    "host-with-two-ports": (b"GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", 400),
+    "host-in-1.0": (b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n", 400),
+    "host-in-target": (get(line=b"GET http://a<b/ HTTP/1.1"), 400),
+    "target-without-slash": (get(line=b"GET a HTTP/1.1"), 400),
     "version-0.9": (b"GET /\r\n\r\n", 400),
     "version-1.2": (get(line=b"GET / HTTP/1.2"), (400, 505)),
     "version-2.0": (get(line=b"GET / HTTP/2.0"), 505),
@@ -189,9 +201,9 @@ def test_a_head_in_pieces_is_refused_as_early_as_whole(path, hub_name):
     assert site.seen == []
 
 
-def test_a_target_that_names_no_host_is_refused(hub_name):
+def test_a_target_that_names_no_host_is_refused(path, hub_name):
     for target in (b"http:///x", b"http://", b"http://u@/x", b"http://:80/x"):
-        with serving(echo) as site:
+        with serving(echo, **path) as site:
             line = b"GET " + target + b" HTTP/1.1"
             assert site.ask(get(line=line) + SMUGGLED).statuses == [400]
             assert site.seen == []

@@ -74,7 +74,8 @@ class AnswerHead:
 
     Raises:
         TypeError: Something is no str.
-        ValueError: Something has CR, LF or NUL in it, or is no status or length.
+        ValueError: Something has CR, LF or NUL in it, or is no status or length; or
+            the status is not a final one.
     """
 
     length: int | None = None
@@ -118,6 +119,13 @@ class AnswerHead:
             parts[1] += " "
         self.no_body: bool = code in NO_BODY or code[0] == "1"
         if self.no_body:
+            self.is_plain = False
+            if code[0] == "1" and code != "101":
+                # Whoever gets it waits for another answer.
+                raise ValueError(f"an answer's status is a final one, not {status!r}")
+        elif code == "205":
+            # There is nothing to be seen, and that has to be said (RFC 9110, 15.3.6).
+            self.length = 0
             self.is_plain = False
         try:
             self.lines: bytes = "".join(parts).encode("latin-1")

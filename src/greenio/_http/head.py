@@ -11,9 +11,10 @@ that announces a body, an upgrade, or an error, it is another one.
 What llhttp refuses: obs-fold, bare CR and LF, control characters, spaces before the
 colon, names that are no tokens, Content-Length that differs, repeats, is no number, or
 comes with Transfer-Encoding. What it leaves to `HeadParser`: the exact form of the
-request line, versions other than 1.0 and 1.1, Host missing or repeated,
-Transfer-Encoding on 1.0 or other than exactly ``chunked``, and all limits. Empty lines
-in front are dropped before it sees anything: one, as RFC 9112 (2.2) wants it.
+request line, versions other than 1.0 and 1.1, Host missing, repeated or none that there
+can be, Transfer-Encoding on 1.0 or other than exactly ``chunked``, white space after a
+value, and all limits. Empty lines in front are dropped before it sees anything: one, as
+RFC 9112 (2.2) wants it.
 
 Bytes above ASCII in a target are shown to it quoted, since it takes none.
 
@@ -50,6 +51,10 @@ PLAIN_METHODS = frozenset(
 )
 _CONNECTION_TOKENS = re.compile(r"[^\s,]+")
 _OTHER_VERSION = re.compile(rb" HTTP/(?!1\.[01])\d\.\d\r\n\Z")
+# A host and a port as RFC 3986 (3.2) has them: a name, an address, or nothing.
+_HOST = re.compile(
+    r"(?:[\w\-.~!$&'()*+,;=%]*|\[[\w\-.~!$&'()*+,;=%:]+\])(?::[0-9]*)?", re.ASCII
+)
 _ABOVE_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_11 = b" HTTP/1.1\r\n"
 _LINE_10 = b" HTTP/1.0\r\n"
@@ -116,7 +121,8 @@ class HeadParser:
             key, name_text = _names[name]
         except KeyError:
             key, name_text = _learn(name)
-        text = value.decode("latin-1")
+        # White space behind it is not of the value (RFC 9112, 5.1).
+        text = value.decode("latin-1").rstrip(" \t")
         self._raw.append((name_text, text))
         environ = self._environ
         if key is None:
@@ -205,8 +211,8 @@ class HeadParser:
         else:
             self.keep_alive = http11
             self.expects = False
-        if http11 and "HTTP_HOST" not in environ:
-            raise bad_request("there is no Host")
+        if http11 or "HTTP_HOST" in environ:
+            check_host(environ.get("HTTP_HOST"))
         self._split_url(url, environ)
 
     @staticmethod
@@ -290,15 +296,7 @@ class HeadParser:
     def _split_url(self, url: bytes, environ: Environ) -> None:
         if url[:1] != b"/" and b"://" in url and self.method != "CONNECT":
             # The absolute form counts for more than the Host (RFC 9112, 3.2.2).
-            authority, slash, rest = url.partition(b"://")[2].partition(b"/")
-            if b"?" in authority:
-                authority, _, query = authority.partition(b"?")
-                slash, rest = b"/?", query + slash + rest
-            host = authority.rpartition(b"@")[2].decode("ascii")
-            if not host or host[0] == ":":
-                raise bad_request("the target names no host")
-            environ["HTTP_HOST"] = host
-            url = (slash or b"/") + rest
+            environ["HTTP_HOST"], url = split_absolute(url)
         path, _, query = url.partition(b"?")
         text = path.decode("latin-1")
         environ["RAW_PATH_INFO"] = text
@@ -387,6 +385,35 @@ def with_quoted_target(head: bytes, line_end: int) -> bytes:
         raise bad_request("the request line holds what it cannot hold")
     target = _ABOVE_ASCII.sub(lambda match: b"%%%02X" % match[0][0], targets[0])
     return b" ".join((method, target, version)) + head[line_end:]
+
+
+def check_host(host: str | None) -> None:
+    """Refuse what cannot be a host, and that there is none (RFC 9112, 3.2).
+
+    Raises:
+        RequestError: It is none.
+    """
+    if host is None:
+        raise bad_request("there is no Host")
+    if _HOST.fullmatch(host) is None:
+        raise bad_request("the Host is no host and port")
+
+
+def split_absolute(url: bytes) -> tuple[str, bytes]:
+    """The host that a target in absolute form names, and the rest as a path and query.
+
+    Raises:
+        RequestError: It names none.
+    """
+    authority, slash, rest = url.partition(b"://")[2].partition(b"/")
+    if b"?" in authority:
+        authority, _, query = authority.partition(b"?")
+        slash, rest = b"/?", query + slash + rest
+    host = authority.rpartition(b"@")[2].decode("latin-1")
+    if not host or host[0] == ":":
+        raise bad_request("the target names no host")
+    check_host(host)
+    return host, (slash or b"/") + rest
 
 
 def find_end(data: bytes, searched: int = 0) -> int:

@@ -22,6 +22,7 @@ from .connection import HEAD, IDLE, RUNNING, Channel, GreenConnection
 from .errors import HeaderLineTooLong, HeadersTooLarge, RequestError, bad_request
 from .exchange import Exchange
 from .files import ReadingFile, WritingFile
+from .head import check_host, split_absolute
 
 # What a subclass may set without changing how requests are read.
 _HARMLESS = frozenset(
@@ -282,8 +283,14 @@ class HttpProtocol(BaseHTTPRequestHandler):
         hosts = headers.get_all("host") or []
         if len(hosts) > 1:
             raise bad_request("there are several Hosts")
-        if not hosts and self.request_version == "HTTP/1.1":
+        if hosts:
+            check_host(hosts[0].strip(" \t"))
+        elif self.request_version == "HTTP/1.1":
             raise bad_request("there is no Host")
+        if _is_absolute(self.command, self.path):
+            split_absolute(self.path.encode("latin-1", "replace"))
+        elif self.path[:1] != "/" and self.path != "*" and self.command != "CONNECT":
+            raise bad_request("the target is neither a path nor a URL")
         expect = headers.get("expect")
         if expect is None or self.request_version != "HTTP/1.1":
             return
@@ -349,6 +356,9 @@ class HttpProtocol(BaseHTTPRequestHandler):
         headers = self.headers
         environ["REQUEST_METHOD"] = self.command
         target = self.path.encode("latin-1", "replace")
+        named: str | None = None
+        if self.reject_bad_requests and _is_absolute(self.command, self.path):
+            named, target = split_absolute(target)
         path, _, query = target.partition(b"?")
         environ["RAW_PATH_INFO"] = path.decode("latin-1")
         environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
@@ -380,6 +390,9 @@ class HttpProtocol(BaseHTTPRequestHandler):
                 separator = "; " if key == "HTTP_COOKIE" else ","
                 value = f"{environ[key]}{separator}{value}"
             environ[key] = value
+        if named is not None:
+            # It counts for more than the Host (RFC 9112, 3.2.2).
+            environ["HTTP_HOST"] = named
         for key, value in server.header_defaults.items():
             environ.setdefault(key, value)
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
@@ -404,6 +417,11 @@ class HttpProtocol(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Write a message of `http.server`'s to the server's log."""
         self.server.log_message(format % args)
+
+
+def _is_absolute(method: str, target: str) -> bool:
+    """Whether a request's target is a URL, and names the host."""
+    return target[:1] != "/" and "://" in target and method != "CONNECT"
 
 
 def _wrong_line(line: bytes) -> RequestError:

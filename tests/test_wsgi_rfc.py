@@ -1,0 +1,132 @@
+"""What RFC 9110 and 9112 ask of a server beyond refusing, as raw bytes on each path."""
+
+from __future__ import annotations
+
+import pytest
+
+from _http import PATHS, echo, hello, serving
+
+LAST = b"Connection: close\r\n\r\n"
+HOSTS = [
+    *("a", "a.b:8000", "my_app:80", "127.0.0.1:1", "[::1]", "[fe80::1%25eth0]:80"),
+    *("a:", "", "xn--bcher-kva.example", "a%20b", "sub-domain.example.", "a,b"),
+]
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    return PATHS[request.param]
+
+
+def environ_of(raw, path):
+    """The environment of a request, which is answered with 200, and its body."""
+    seen = {}
+
+    def app(environ, start_response):
+        seen.update(environ, body=environ["wsgi.input"].read())
+        return hello(environ, start_response)
+
+    with serving(app, **path) as site:
+        assert site.ask(raw).statuses == [200]
+    return seen
+
+
+def test_hosts_that_there_can_be(path, hub_name):
+    for host in HOSTS:
+        raw = b"GET / HTTP/1.1\r\nHost: %b\r\n" % host.encode() + LAST
+        assert environ_of(raw, path)["HTTP_HOST"] == host
+
+
+def test_white_space_around_a_value_is_not_of_it(path, hub_name):
+    head = b"POST / HTTP/1.1\r\nHost: \t a \t\r\nX-A:b\t \r\nX-B: \r\nX-C: c  d \r\n"
+    seen = environ_of(head + b"Content-Length: 5 \t\r\n" + LAST + b"hello", path)
+    assert seen["body"] == b"hello"
+    names = ("HTTP_HOST", "HTTP_X_A", "HTTP_X_B", "HTTP_X_C", "CONTENT_LENGTH")
+    assert [seen[name] for name in names] == ["a", "b", "", "c  d", "5"]
+    assert ("X-A", "b") in [
+        (name, value.strip()) for name, value in seen["headers_raw"]
+    ]
+    body = b"Transfer-Encoding: \tchunked \r\n" + LAST + b"5\r\nhello\r\n0\r\n\r\n"
+    assert environ_of(head + body, path)["body"] == b"hello"
+
+
+def test_fields_that_are_repeated_are_joined_in_order(path, hub_name):
+    seen = environ_of(
+        b"GET / HTTP/1.1\r\nhOST: a\r\nX-A: 1\r\nCookie: a=1\r\nx-a: 2\r\n"
+        b"COOKIE: b=2\r\nX-B: \xff\r\n" + LAST,
+        path,
+    )
+    names = ("HTTP_HOST", "HTTP_X_A", "HTTP_COOKIE", "HTTP_X_B")
+    assert [seen[name] for name in names] == ["a", "1,2", "a=1; b=2", "\xff"]
+
+
+def test_trailers_do_not_pass_for_headers(path, hub_name):
+    seen = environ_of(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n"
+        + LAST
+        + b"1\r\nx\r\n0\r\nX-A: 2\r\nHost: b\r\nX-New: 3\r\n\r\n",
+        path,
+    )
+    assert seen["body"] == b"x"
+    assert (seen["HTTP_HOST"], seen["HTTP_X_A"]) == ("a", "1")
+    assert "HTTP_X_NEW" not in seen
+
+
+def test_a_client_of_1_0_gets_no_100_continue(path, hub_name):
+    head = b"POST / HTTP/1.%d\r\nHost: a\r\nContent-Length: 1\r\n"
+    for minor in (0, 1):
+        raw = head % minor + b"Expect: 100-continue\r\n" + LAST + b"x"
+        with serving(echo, **path) as site:
+            answers = site.ask(raw)
+        assert answers.statuses == ([200] if minor == 0 else [100, 200])
+
+
+def test_nothing_follows_a_request_that_says_close(path, hub_name):
+    with serving(hello, **path) as site:
+        answers = site.ask(
+            b"GET /1 HTTP/1.1\r\nHost: a\r\n"
+            + LAST
+            + b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n"
+        )
+    assert site.seen == ["GET /1"]
+    assert answers.statuses == [200]
+    assert answers.headers["connection"] == "close"
+
+
+def test_205_has_no_content_and_says_so(path, hub_name):
+    body = b""
+
+    def app(environ, start_response):
+        start_response("205 Reset Content", [("Content-Length", f"{len(body)}")])
+        return [body]
+
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    with serving(app, **path) as site:
+        answers = site.ask(raw + b"\r\n" + raw + LAST)
+        assert answers.statuses == [205, 205]
+        assert answers.raw.count(b"\r\nContent-Length: 0\r\n") == 2
+        body = b"body"
+        answers = site.ask(raw + b"\r\n")
+        assert b"\r\nContent-Length: 0\r\n" in answers.raw
+        assert b"body" not in answers.raw
+    assert "a body where there is none" in site.log.text
+
+
+@pytest.mark.parametrize(
+    "status", ["100 Continue", "102 Processing", "103 Early Hints"]
+)
+def test_an_answer_has_a_final_status(status, path, hub_name):
+    raised = []
+
+    def app(environ, start_response):
+        try:
+            start_response(status, [])
+        except ValueError as exc:
+            raised.append(str(exc))
+            raise
+        return []
+
+    with serving(app, **path) as site:
+        assert site.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + LAST).statuses == [500]
+    assert len(raised) == 1
+    assert "final" in raised[0]
