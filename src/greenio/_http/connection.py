@@ -1,4 +1,4 @@
-"""A connection: its bytes, its phase, its end; and A, a green thread that serves it.
+"""A connection: its bytes, its phase, its end; and a green thread that serves all of it.
 
 A `Channel` is the reading side of a connection for whoever needs it: heads, bodies
 (`read` and `readline`, as a file), the socket itself when the application takes it. It

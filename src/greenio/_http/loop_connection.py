@@ -1,4 +1,4 @@
-"""D: the loop reads requests, and a green thread exists only while one runs.
+"""Connections of which the loop reads the requests: a green thread only while one runs.
 
 A connection that waits for a request costs its socket, a `Listener` and a `LoopChannel`,
 and no greenlet with its frames. The listener is the socket's own, the one that its
