@@ -77,6 +77,37 @@ async def nap_async(seconds):
         await asyncio.sleep(seconds)
 
 
+class Meeting:
+    def __init__(self):
+        self.here = 0
+        self.complete = threading.Event()
+        self.complete_async = asyncio.Event()
+
+    def enter(self, count):
+        self.here += 1
+        if self.here == count:
+            self.complete.set()
+            self.complete_async.set()
+
+
+meetings: dict[str, Meeting] = {}
+
+
+@app.task(name="meet", acks_late=True)
+def meet(name, count):
+    """Return when so many are in here at once."""
+    meeting = meetings.setdefault(name, Meeting())
+    meeting.enter(count)
+    meeting.complete.wait()
+
+
+@app.task(name="meet_async", acks_late=True)
+async def meet_async(name, count):
+    meeting = meetings.setdefault(name, Meeting())
+    meeting.enter(count)
+    await meeting.complete_async.wait()
+
+
 @app.task(name="nap_late", acks_late=True)
 def nap_late(seconds):
     time.sleep(seconds)

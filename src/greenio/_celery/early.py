@@ -6,9 +6,10 @@ import importlib
 import importlib.util
 import sys
 import warnings
+from typing import Any
 
 from .._alias import install_as_eventlet
-from .._patch.select import select
+from .._patch.select import epoll, select
 from ..patcher import monkey_patch
 
 # What Celery has imported by the time at which it asks for the pool of ``-P custom`` is not
@@ -38,11 +39,7 @@ def prepare_worker() -> None:
     if getattr(compat, "_environment", None) == "default":
         # It has looked before the patch, and keeps what it has seen.
         compat._environment = None  # type: ignore[union-attr]
-    eventio = sys.modules.get("kombu.utils.eventio")
-    if eventio is not None:
-        # It keeps the function by a name of its own; by the unpatched one the main loop
-        # would hold up all tasks while it waits for messages.
-        eventio._selectf = select  # type: ignore[attr-defined]
+    _wait_for_messages_green()
     if late:
         warnings.warn(
             f"{', '.join(late)} had been imported before greenio.workers.celery could "
@@ -55,6 +52,20 @@ def prepare_worker() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _wait_for_messages_green() -> None:
+    """Have kombu wait for messages in one green `epoll` per connection.
+
+    It takes `select` in a green environment, which makes a poller of the kernel's for every
+    wait, and tells it of all descriptors. And it keeps the functions by names of its own; by
+    the unpatched ones the main loop would hold up all tasks.
+    """
+    eventio: Any = importlib.import_module("kombu.utils.eventio")
+    eventio._selectf = select
+    if sys.platform == "linux":
+        eventio.epoll = epoll
+        eventio._get_poller = lambda: eventio._epoll
 
 
 def _unpatched() -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 
 from celery import signals
 
+from .redis_pools import wait_for_connections
+
 _NAME = "_greenio_client"
 
 
@@ -41,6 +43,7 @@ def _kept(make: Callable[..., Any]) -> Callable[..., Any]:
         pool = channel.pool
         kept = vars(channel).get(_NAME)
         if kept is None or kept[0] is not pool:
+            wait_for_connections(pool)
             kept = (pool, make(channel))
             setattr(channel, _NAME, kept)
         return kept[1]

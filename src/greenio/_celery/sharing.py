@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .._sync.lock import RLock
+from .redis_pools import wait_for_connections
 
 
 def share_backend(app: Any) -> None:
@@ -23,6 +24,9 @@ def share_backend(app: Any) -> None:
     if isinstance(app._local, SimpleNamespace):
         return
     app._local = SimpleNamespace(**vars(app._local))
+    if hasattr(app.backend, "ConnectionPool"):
+        # A backend on Redis. It connects when it is first used, not by this.
+        wait_for_connections(app.backend.client.connection_pool)
     consumer = getattr(app.backend, "result_consumer", None)
     if consumer is not None:
         consumer.consume_from = _one_at_a_time(consumer.consume_from)

@@ -46,9 +46,8 @@ def calls():
         lambda n: call("echo", value={"n": n, "x": "é" * n}), range(400)
     )
     assert [answer[1]["n"] for answer in answers] == [*range(400)]
-    naps = [eventlet.spawn(call, "nap", seconds=1) for _ in range(50)]
-    assert [each.wait() for each in naps] == [1] * 50
-    assert call("at_once") >= 20
+    meeting = [eventlet.spawn(call, "meet", timeout=120, count=50) for _ in range(50)]
+    assert [each.wait() for each in meeting] == [50] * 50
 
 
 def errors():

@@ -33,22 +33,23 @@ class Busy(Exception):
 
 class Endpoint:
     target = messaging.Target(version="1.3")
-    running = most = 0
+    here = 0
+    complete = eventlet.event.Event()
 
     def echo(self, context, value):
         return [context.get("user"), value]
 
     def nap(self, context, seconds):
-        self.running += 1
-        Endpoint.most = max(Endpoint.most, self.running)
-        try:
-            eventlet.sleep(seconds)
-        finally:
-            self.running -= 1
+        eventlet.sleep(seconds)
         return seconds
 
-    def at_once(self, context):
-        return Endpoint.most
+    def meet(self, context, count):
+        """Return when so many calls are in here at once."""
+        Endpoint.here += 1
+        if Endpoint.here == count:
+            Endpoint.complete.send()
+        Endpoint.complete.wait()
+        return count
 
     def fail(self, context, text):
         raise LookupError(text)
