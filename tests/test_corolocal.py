@@ -122,6 +122,88 @@ def test_missing_and_deleted_attributes(hub_name):
         del local.value
 
 
+def test_arguments_are_for_subclasses_with_an_init(hub_name):
+    with pytest.raises(TypeError, match="Initialization arguments are not supported"):
+        corolocal.local(1)
+    with pytest.raises(TypeError, match="Initialization arguments are not supported"):
+        corolocal.local(value=1)
+
+
+@pytest.mark.parametrize("main", [True, False], ids=["main", "green"])
+def test_an_init_that_fails_is_called_again(hub_name, main):
+    calls = []
+
+    class Session(corolocal.local):
+        def __init__(self):
+            calls.append(len(calls))
+            if calls[-1] in (1, 2):
+                raise LookupError("not yet")
+            self.value = calls[-1]
+
+    session = Session()
+    assert session.value == 0
+
+    def use():
+        for _ in range(2):
+            with pytest.raises(LookupError, match="not yet"):
+                _ = session.value
+        return session.value, session.value
+
+    if main:
+        # Of another OS thread, the greenlet that runs first.
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(use()))
+        thread.start()
+        thread.join()
+    else:
+        seen = [spawn(use).wait()]
+    assert seen == [(3, 3)]
+    assert session.value == 0
+
+
+def test_the_namespace_itself_stays(hub_name):
+    local = corolocal.local()
+    local.value = 1
+    assert local.__dict__ == {"value": 1}
+    with pytest.raises(AttributeError, match="'__dict__' is read-only"):
+        local.__dict__ = {}
+    with pytest.raises(AttributeError, match="'__dict__' is read-only"):
+        del local.__dict__
+    assert local.value == 1
+
+
+def test_slots_and_properties_are_shared(hub_name):
+    class Sharing(corolocal.local):
+        __slots__ = ("slot",)
+        kept = "none"
+
+        @property
+        def prop(self):
+            return Sharing.kept
+
+        @prop.setter
+        def prop(self, value):
+            Sharing.kept = value
+
+        @prop.deleter
+        def prop(self):
+            Sharing.kept = "deleted"
+
+    sharing = Sharing()
+
+    def use():
+        sharing.slot = "from another"
+        sharing.prop = "by another"
+
+    spawn(use).wait()
+    assert (sharing.slot, sharing.prop) == ("from another", "by another")
+    assert sharing.__dict__ == {}
+    del sharing.slot
+    del sharing.prop
+    assert not hasattr(sharing, "slot")
+    assert sharing.prop == "deleted"
+
+
 def test_idents_differ(hub_name):
     idents = {spawn(corolocal.get_ident).wait(), corolocal.get_ident()}
     assert len(idents) == 2

@@ -186,6 +186,41 @@ def test_waitall_by_several(hub_name):
         waiter.wait()
 
 
+def test_nothing_running_can_be_waited_for_with_a_limit(hub_name):
+    pool, gate = GreenPool(2), event.Event()
+    idle = pool.no_coros_running
+    assert idle.ready()
+    assert idle.wait(timeout=0) is True
+    pool.spawn(gate.wait)
+    assert not idle.ready()
+    assert idle.wait(timeout=0) is False
+    assert idle.wait(timeout=0.001) is False
+    spawn(gate.send)
+    assert idle.wait(timeout=60) is True
+    assert idle.ready()
+    inside = pool.spawn(idle.wait)
+    with pytest.raises(RuntimeError, match=r"no_coros_running\.wait\(\) was called by"):
+        inside.wait()
+
+
+def test_coroutines_wait_for_nothing_running_with_a_limit(run_async):
+    async def main():
+        pool, gate = GreenPool(2), event.Event()
+        idle = pool.no_coros_running
+        assert await idle.wait_async(0) is True
+        pool.spawn(gate.wait)
+        assert await idle.wait_async(0) is False
+        assert await idle.wait_async(0.001) is False
+        waiting = asyncio.ensure_future(idle.wait_async(60))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        gate.send()
+        assert await waiting is True
+        assert await idle.wait_async() is True
+
+    run_async(main)
+
+
 def test_failures_are_reported_once(hub_name):
     seen = []
     loop = greenio.hubs.get_hub().loop
@@ -291,6 +326,15 @@ def test_timeout_while_waiting_loses_no_result(hub_name):
     gate.send()
     assert list(results) == [0, 1, 2]
     assert pool.free() == 2
+
+
+def test_what_imap_returns_says_what_it_is(hub_name):
+    results = GreenPool(3).imap(double, range(5))
+    assert repr(results).startswith("<OrderedResults of <function double at ")
+    assert repr(results).endswith(", 0 outstanding, pool of 3>")
+    assert next(results) == 0
+    assert ", 0 outstanding" not in repr(results)
+    assert list(results) == [2, 4, 6, 8]
 
 
 def test_imap_from_inside_the_full_pool(hub_name):

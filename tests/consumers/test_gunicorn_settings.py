@@ -161,7 +161,9 @@ def test_pages_of_errors_are_gunicorns(gunicorn, words):
     """In HTML, whoever reads the requests."""
     server = gunicorn(*words)
     answer = server.raw(b"GET / HTTP/1.1\r\nHost: a\r\nbad<name: b\r\n\r\n")
-    head, _, refused = answer.partition(b"\r\n\r\n")
+    # On Python 3.14 gunicorn's own page ends its head by "\r\n\n": `textwrap.dedent` makes
+    # a line with nothing but a "\r" an empty one there.
+    head, refused = re.split(rb"\r\n\r?\n", answer, maxsplit=1)
     assert head.startswith(b"HTTP/1.1 400 Bad Request")
     assert b"Content-Type: text/html" in head
     assert b"<title>Bad Request</title>" in refused
