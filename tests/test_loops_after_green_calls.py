@@ -169,6 +169,8 @@ def test_a_script_runs_what_it_gathers_on_its_loop(loop, before, after):
 
         async def double(number):
             await asyncio.sleep(0.001)
+            while len(steps) < 3:
+                await asyncio.sleep(0)
             assert asyncio.get_running_loop() is loop
             return 2 * number
 
