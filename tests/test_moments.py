@@ -228,8 +228,7 @@ def test_a_signal_handler_that_joins_what_is_just_called_off(hub, clock):
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["seen", "hidden"])
-def test_on_other_loops_each_has_its_own_time(hidden):
-    hubs.use_hub("asyncio")
+def test_on_other_loops_each_has_its_own_time(virtual_loop, hidden):
     seen = []
 
     def wait(seconds):
