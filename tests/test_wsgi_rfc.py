@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
-from _http import PATHS, echo, hello, serving
+import greenio
+from _http import PATHS, Answers, echo, hello, read_all, serving
+from greenio._http.answer import AnswerHead
 
 LAST = b"Connection: close\r\n\r\n"
 HOSTS = [
@@ -130,3 +134,51 @@ def test_an_answer_has_a_final_status(status, path, hub_name):
         assert site.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + LAST).statuses == [500]
     assert len(raised) == 1
     assert "final" in raised[0]
+
+
+ENDS = {
+    "answered": b"GET / HTTP/1.1\r\nHost: a\r\n" + LAST,
+    "1.0": b"GET /stream HTTP/1.0\r\n\r\n",
+    "refused": b"nonsense\r\n\r\n",
+    "idle": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "failed": b"GET /fail HTTP/1.1\r\nHost: a\r\n\r\n",
+    "failed 1.0": b"GET /fail HTTP/1.0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_a_connection_by_tls_is_said(end, path, certificates, hub_name):
+    """So that nobody can cut an answer short (RFC 9112, 9.8)."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/fail":
+            return iter([b"x" * 5000, None])
+        return iter([b"hello"])
+
+    listener = certificates.server_context().wrap_socket(
+        greenio.listen(("127.0.0.1", 0)), server_side=True
+    )
+    with serving(app, listener, idle_timeout=0.1, **path) as site:
+        client = certificates.client_context().wrap_socket(
+            greenio.connect(site.address),
+            server_hostname="server.test",
+            # Then it raises where the end was not said.
+            suppress_ragged_eofs=False,
+        )
+        with client:
+            client.settimeout(20)
+            client.sendall(ENDS[end])
+            if end.startswith("failed"):
+                # Nor is one that broke off to pass for a whole one.
+                with pytest.raises(ssl.SSLEOFError):
+                    read_all(client)
+                return
+            answers = Answers(read_all(client))
+    if end in ("answered", "1.0", "idle"):
+        assert answers.body.count(b"hello") == 1
+
+
+def test_hints_that_come_before_an_answer_have_heads_too():
+    head = AnswerHead("103 Early Hints", [("Link", "</a.css>")], capitalize=False)
+    assert head.lines == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>"

@@ -74,8 +74,7 @@ class AnswerHead:
 
     Raises:
         TypeError: Something is no str.
-        ValueError: Something has CR, LF or NUL in it, or is no status or length; or
-            the status is not a final one.
+        ValueError: Something has CR, LF or NUL in it, or is no status or length.
     """
 
     length: int | None = None
@@ -120,9 +119,6 @@ class AnswerHead:
         self.no_body: bool = code in NO_BODY or code[0] == "1"
         if self.no_body:
             self.is_plain = False
-            if code[0] == "1" and code != "101":
-                # Whoever gets it waits for another answer.
-                raise ValueError(f"an answer's status is a final one, not {status!r}")
         elif code == "205":
             # There is nothing to be seen, and that has to be said (RFC 9110, 15.3.6).
             self.length = 0
@@ -157,6 +153,16 @@ class AnswerHead:
             self.has_date = True
             return True
         return False
+
+
+def check_final(head: AnswerHead) -> None:
+    """Refuse the head of an answer that would leave a client waiting for another.
+
+    Raises:
+        ValueError: Its status is none of an answer, nor 101, after which comes no other.
+    """
+    if head.status[0] == "1" and head.status[:3] != "101":
+        raise ValueError(f"an answer's status is a final one, not {head.status!r}")
 
 
 class AnswerHeads:

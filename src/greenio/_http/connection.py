@@ -304,10 +304,20 @@ class Channel:
 
     def shut(self) -> None:
         """Have whoever reads find the end."""
+        say_goodbye(self.sock)
         try:
             _raw_shutdown(self.sock, _SHUT_RDWR)
         except OSError:
             pass
+
+    def cut_short(self) -> None:
+        """An answer has broken off; a client by TLS must not take that for its end."""
+        if getattr(self.sock, "_sslobj", None) is not None:
+            try:
+                # Before `say_goodbye`, which can say nothing then.
+                _raw_shutdown(self.sock, _SHUT_WR)
+            except OSError:
+                pass
 
     def end_idle(self) -> None:
         """The server stops, and this waits for a request: end it, unless one came."""
@@ -341,6 +351,7 @@ class Channel:
 
     def linger(self) -> None:
         """Read on for a while, so that the client gets what was sent."""
+        say_goodbye(self.sock)
         try:
             _raw_shutdown(self.sock, _SHUT_WR)
             self.phase = LINGERING
@@ -352,6 +363,20 @@ class Channel:
                     break
                 left -= len(data)
         except (OSError, ValueError):
+            pass
+
+
+def say_goodbye(sock: Any) -> None:
+    """Tell a client by TLS that nothing more comes, without waiting for its word.
+
+    Else it could not tell this from somebody cutting it short (RFC 9112, 9.8).
+    """
+    connection = getattr(sock, "_sslobj", None)
+    if connection is not None:
+        try:
+            connection.shutdown()
+        except OSError:
+            # It would wait for the client's, or is no connection (any more).
             pass
 
 

@@ -29,7 +29,7 @@ from .._greenthread.local import local
 from .._greenthread.timeout import Timeout
 from ..convenience import StopServe
 from . import settings
-from .answer import AnswerHead
+from .answer import AnswerHead, check_final
 from .body import Input
 from .errors import ChunkReadError, ClientGoneError, RequestError
 from .logs import timer
@@ -92,6 +92,9 @@ class Connection(Protocol):
     def send(self) -> Callable[[bytes], Any]:
         """The function that sends bytes."""
 
+    def cut_short(self) -> None:
+        """Do what is to be done about an answer that has broken off."""
+
 
 class Exchange:
     """One request and its answer.
@@ -153,7 +156,10 @@ class Exchange:
                 "start_response() was called before, and what it said has been sent; "
                 "pass exc_info to call it again"
             )
-        self.head = self.server.answer_heads.make(status, headers)
+        head: AnswerHead = self.server.answer_heads.make(status, headers)
+        if head.no_body:
+            check_final(head)
+        self.head = head
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -485,6 +491,7 @@ class Exchange:
         text = "".join(traceback.format_exception(exc))
         self._log_failure(exc, text)
         if self.head_sent:
+            self.connection.cut_short()
             return
         if isinstance(exc, ChunkReadError):
             self._send_error("400 Bad Request", "")

@@ -45,7 +45,16 @@ from .checks import (
     checked_keepalive,
     checked_socket_timeout,
 )
-from .connection import BODY, CLOSED, HEAD, IDLE, LINGERING, RUNNING, Channel
+from .connection import (
+    BODY,
+    CLOSED,
+    HEAD,
+    IDLE,
+    LINGERING,
+    RUNNING,
+    Channel,
+    say_goodbye,
+)
 from .errors import RequestError
 from .exchange import Exchange, FileWrapper
 from .head import HeadParser
@@ -558,6 +567,7 @@ def is_tls(sock: Any) -> bool:
 
 
 def _close(sock: Any) -> None:
+    say_goodbye(sock)
     try:
         sock.close()
     except OSError:
