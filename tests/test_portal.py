@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import signal
 import sys
 import weakref
@@ -304,6 +305,36 @@ def test_ensure_portal_for_the_rest_of_a_running_task(run_async):
         tasks = [asyncio.create_task(plain()) for _ in range(3)]
         assert await asyncio.gather(*tasks) == ["done"] * 3
         assert not greenio.has_portal()
+
+    run_async(main)
+
+
+def test_who_looks_at_a_task_with_a_portal_sees_its_coroutine(run_async):
+    async def main():
+        go_on = asyncio.Event()
+
+        async def plain():
+            await greenio.ensure_portal()
+            await go_on.wait()
+
+        task = asyncio.create_task(plain())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        coro = task.get_coro()
+        assert coro.__name__ == "plain"
+        assert coro.cr_code is plain.__code__
+        assert coro.cr_frame.f_code is plain.__code__
+        assert coro.cr_running is False
+        assert [frame.f_code for frame in task.get_stack()] == [plain.__code__]
+        assert re.fullmatch(
+            "<<coroutine object .*plain at .*> in a portal>", repr(coro)
+        )
+        with pytest.raises(
+            TypeError, match="is stepped by its Task and cannot be awaited"
+        ):
+            await coro
+        go_on.set()
+        await task
 
     run_async(main)
 

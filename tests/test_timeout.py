@@ -85,6 +85,21 @@ def test_cancel_and_restart(virtual_loop):
         sleep(10)
 
 
+def test_a_block_that_is_entered_again_counts_anew(virtual_loop):
+    limit = Timeout(5, False)
+    begin = virtual_loop.time()
+    for turn in range(1, 4):
+        with limit:
+            assert limit.pending
+            greenio.sleep(100)
+            pytest.fail("not interrupted")
+        assert not limit.pending
+        assert virtual_loop.time() - begin == 5 * turn
+    with limit:
+        pass
+    assert not limit.pending
+
+
 def test_start_new(virtual_loop):
     limit = Timeout.start_new(5)
     assert limit.pending
@@ -126,6 +141,8 @@ def test_text(hub_name):
         assert "pending" in repr(limit)
     with Timeout(2, False) as limit:
         assert str(limit) == "2 seconds (silent)"
+    with Timeout(2, LookupError("late")) as limit:
+        assert str(limit) == "2 seconds (late)"
 
 
 def test_bad_seconds(hub_name):

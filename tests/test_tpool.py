@@ -215,6 +215,46 @@ def test_proxy(hub_name):
     )
 
 
+def test_proxy_of_a_container_an_iterator_and_a_function(hub_name):
+    callers = []
+
+    class Container(dict):
+        def __setitem__(self, key, value):
+            callers.append(threading.get_ident())
+            super().__setitem__(key, value)
+
+        def __delitem__(self, key):
+            callers.append(threading.get_ident())
+            super().__delitem__(key)
+
+        def __contains__(self, key):
+            callers.append(threading.get_ident())
+            return super().__contains__(key)
+
+    container = Container()
+    proxy = tpool.Proxy(container)
+    assert not proxy
+    proxy["key"] = "value"
+    assert proxy
+    assert "key" in proxy
+    del proxy["key"]
+    assert "key" not in proxy
+    assert container == {}
+    assert len(callers) == 4
+    assert threading.get_ident() not in callers
+
+    iterator = tpool.Proxy(_Thing().__iter__())
+    assert next(iterator) == 0
+    assert iterator.next() == 1
+    assert list(iter(iterator)) == [2]
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+    ident = tpool.Proxy(threading.get_ident)
+    assert ident() != threading.get_ident()
+    assert isinstance(tpool.Proxy(_Thing, autowrap_names=("__call__",))(), tpool.Proxy)
+
+
 def test_proxy_of_a_module(hub_name):
     import math
 
