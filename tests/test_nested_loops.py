@@ -265,3 +265,62 @@ def test_asyncio_run_in_the_middle_of_a_green_program(loop):
         """,
         hub=loop,
     )
+
+
+def test_futures_of_a_loop_that_a_green_thread_runs(loop):
+    """A Task of the outer loop waits for them in what it calls by `run_green`."""
+    run(
+        """if True:
+        import greenio; greenio.monkey_patch()
+        import asyncio
+
+        async def main():
+            futures, done = [], greenio.Event()
+            async def inner():
+                loop = asyncio.get_running_loop()
+                futures.extend(loop.create_future() for _ in range(4))
+                await done.wait_async()
+            nested = greenio.spawn(asyncio.run, inner())
+            while not futures:
+                await asyncio.sleep(0)
+            result, failure, cancelled, awaited = futures
+            assert result.get_loop() is not asyncio.get_running_loop()
+            def take(future):
+                return greenio.await_(future)
+            waiting = [
+                asyncio.ensure_future(greenio.run_green(take, future))
+                for future in futures
+            ]
+            await asyncio.sleep(0)
+            result.set_result("value")
+            failure.set_exception(LookupError("lost"))
+            cancelled.cancel()
+            assert await waiting[0] == "value"
+            try:
+                await waiting[1]
+            except LookupError as error:
+                assert str(error) == "lost"
+            else:
+                raise AssertionError
+            try:
+                await waiting[2]
+            except asyncio.CancelledError:
+                pass
+            else:
+                raise AssertionError
+            # Who awaits owns: what was awaited ends, too.
+            waiting[3].cancel()
+            try:
+                await waiting[3]
+            except asyncio.CancelledError:
+                pass
+            else:
+                raise AssertionError
+            while not awaited.cancelled():
+                await asyncio.sleep(0)
+            done.send()
+            await nested
+        asyncio.run(main())
+        """,
+        hub=loop,
+    )
