@@ -87,7 +87,7 @@ class AnswerHead:
     def __init__(
         self, status: str, headers: Iterable[tuple[str, str]], capitalize: bool
     ) -> None:
-        self.status = status
+        self.status = _checked_status(status)
         known = _capitalized if capitalize else _as_given
         parts = ["HTTP/1.1 ", status]
         values = status
@@ -101,8 +101,8 @@ class AnswerHead:
                 if meaning and not self._understand(meaning, value):
                     continue
                 parts += (prefix, value)
-        except TypeError as exc:
-            texts = _as_texts(status, headers, exc)
+        except (TypeError, ValueError) as exc:
+            texts = _as_texts(headers, exc)
             AnswerHead.__init__(self, status, texts, capitalize)
             return
         # CR, LF and NUL are not printable, and few headers hold anything that is not.
@@ -208,14 +208,19 @@ class AnswerHeads:
         return head
 
 
-def _as_texts(status: Any, headers: Any, exc: TypeError) -> list[tuple[str, str]]:
+def _checked_status(status: Any) -> str:
+    if not isinstance(status, str):
+        raise TypeError(f"a status must be a str, not {status!r}")
+    return status
+
+
+def _as_texts(headers: Any, exc: Exception) -> list[tuple[str, str]]:
     """Headers with values that are texts; eventlet takes numbers there, too.
 
     Raises:
         TypeError: Something else is wrong.
+        ValueError: A header cannot be sent.
     """
-    if not isinstance(status, str):
-        raise TypeError(f"a status must be a str, not {status!r}") from None
     if not isinstance(headers, (list, tuple)):
         raise TypeError(f"headers must be a list of pairs, not {headers!r}") from None
     texts = []
