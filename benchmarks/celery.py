@@ -21,6 +21,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
@@ -145,15 +146,30 @@ def backlog(
         lines.seek(0, os.SEEK_END)
         before, begun = cpu_seconds(pid), time.monotonic()
         client.control.add_consumer(full, destination=[f"{queue}@b"], reply=False)
-        done = 0
-        while done < tasks:
+        # From the first that is received to the last end, by the worker's own log: when a
+        # worker begins to read a queue that it is told of is another matter.
+        first, ends = None, []
+        while len(ends) < tasks:
             if time.monotonic() > begun + 300:
-                raise RuntimeError(f"{done} of {tasks} tasks were done in 300 seconds")
+                raise RuntimeError(
+                    f"{len(ends)} of {tasks} tasks were done in 300 seconds"
+                )
             time.sleep(0.02)
-            # It is a line of the worker's log that tells of each end.
-            done += sum(b" succeeded in " in line for line in whole_lines(lines))
-        wall, cpu = time.monotonic() - begun, cpu_seconds(pid) - before
+            for line in whole_lines(lines):
+                if first is None and b" received" in line:
+                    first = logged_at(line)
+                elif b" succeeded in " in line:
+                    ends.append(logged_at(line))
+        assert first is not None
+        wall = (ends[-1] - first).total_seconds()
+        cpu = cpu_seconds(pid) - before
     return {"backlog per s": tasks / wall, "backlog cpu ms": cpu / tasks * 1000}
+
+
+def logged_at(line: bytes) -> datetime:
+    """When Celery has written a line: what it begins with."""
+    moment = datetime.fromisoformat(line[1:24].decode().replace(",", "."))
+    return moment.replace(tzinfo=timezone.utc)
 
 
 def whole_lines(lines: IO[bytes]) -> Iterator[bytes]:

@@ -227,6 +227,7 @@ def test_a_thousand_connections(gunicorn):
 
 
 def test_early_hints(gunicorn):
+    pytest.importorskip("gunicorn", minversion="25", reason="gunicorn has none")
     server = gunicorn(
         """
         def app(environ, start_response):
