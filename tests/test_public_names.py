@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import importlib
 import inspect
 import pickle
 import pkgutil
 import sys
 import typing
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import pytest
 
 import greenio
 from _fresh import run
+from greenio import greenthread, hubs
 from greenio._std.public_names import is_private
+from greenio.dagpool import DAGPool
 
 # They say why when they are imported; or they need a driver.
 NOT_IMPORTABLE = {
@@ -113,15 +116,26 @@ def test_its_annotations_mean_something(name):
     typing.get_type_hints(EXPORTS[name])
 
 
-# Who writes a hub, a server or a primitive of his own has to do with the engine.
-OF_THE_ENGINE = (
-    "greenio.hubs.",
-    "greenio.wsgi.Server.",
-    "greenio.greenthread.GreenThread.watch",
-    "greenio.greenthread.GreenThread.unwatch",
-    # Named arguments.
-    "greenio.patcher.monkey_patch",
-)
+# Public methods that only the engine calls, and what of it they name.
+OF_THE_ENGINE = {
+    "greenio.greenthread.GreenThread.unwatch": {"Waiter"},
+    "greenio.greenthread.GreenThread.watch": {"Waiter"},
+    "greenio.hubs.timer.Timer.is_on": {"Scheduler"},
+    "greenio.hubs.timer.Timer.is_overdue": {"Scheduler"},
+    "greenio.hubs.timer.Timer.start": {"Scheduler"},
+    "greenio.hubs.timer.Timer.start_on": {"Scheduler"},
+    "greenio.wsgi.Server.channel_of": {"Channel"},
+    "greenio.wsgi.Server.error_page": {"RequestError"},
+    "greenio.wsgi.Server.log_exchange": {"Exchange"},
+    "greenio.wsgi.Server.log_refused": {"Channel", "RequestError"},
+    "greenio.wsgi.Server.make_channel": {"Channel"},
+    "greenio.wsgi.Server.make_loop_channel": {"LoopChannel", "LoopServing"},
+    "greenio.wsgi.Server.start_reading": {"Heads"},
+    # Shapes that are in `typeshed`, or in no module that users could import at run time:
+    # what has a `fileno` method, and the named arguments.
+    "greenio.hubs.trampoline": {"HasFileno"},
+    "greenio.patcher.monkey_patch": {"Keywords"},
+}
 
 
 def _classes_in(annotation):
@@ -135,22 +149,93 @@ def _classes_in(annotation):
         yield from _classes_in(part)
 
 
+def _names_of_the_engine(thing):
+    """The private classes in the signature of a public function or method."""
+    called = thing.__name__.strip("_")
+    hidden = thing.__name__ != called and called not in ("init", "enter")
+    if isinstance(thing, type) or hidden:
+        return set()
+    inner = inspect.unwrap(thing)
+    names = {**vars(importlib.import_module(thing.__module__)), **inner.__globals__}
+    return {
+        found.__name__
+        for annotation in typing.get_type_hints(inner, names).values()
+        for found in _classes_in(annotation)
+        if is_private(found.__module__)
+    }
+
+
 @every_export
 def test_signatures_name_what_users_can_import(name):
     for thing in _inside(EXPORTS[name]):
         where = f"{thing.__module__}.{thing.__qualname__}"
-        called = thing.__name__.strip("_")
-        hidden = thing.__name__ != called and called not in ("init", "enter")
-        if isinstance(thing, type) or hidden or where.startswith(OF_THE_ENGINE):
-            continue
-        inner = inspect.unwrap(thing)
-        names = {**vars(importlib.import_module(thing.__module__)), **inner.__globals__}
-        for annotation in typing.get_type_hints(inner, names).values():
-            for found in _classes_in(annotation):
-                assert not found.__module__.startswith("greenio._"), (
-                    f"{where} names {found}; a protocol of greenio._std.protocols, or a "
-                    "public class, would say what users get"
-                )
+        assert _names_of_the_engine(thing) == OF_THE_ENGINE.get(where, set()), (
+            f"{where}: a protocol of greenio._std.protocols, or a public class, would "
+            "say what users get"
+        )
+
+
+def test_what_is_excused_exists():
+    public = {
+        f"{thing.__module__}.{thing.__qualname__}"
+        for export in EXPORTS.values()
+        for thing in _inside(export)
+    }
+    assert not set(OF_THE_ENGINE) - public
+
+
+def _objects():
+    """What public modules export that is neither a class nor a function, nor a module."""
+    for name in _public_modules():
+        module = _or_none(importlib.import_module, name)
+        for export in getattr(module, "__all__", ()):
+            thing = _or_none(getattr, module, export)
+            if not isinstance(thing, (type, FunctionType, ModuleType)):
+                yield f"{name}.{export}", thing
+
+
+OBJECTS = dict(_objects())
+
+
+def test_objects_are_of_no_private_module():
+    assert OBJECTS["greenio.event.NOT_USED"] is greenio.event.NOT_USED
+    assert not {
+        name: type(thing)
+        for name, thing in OBJECTS.items()
+        if is_private(type(thing).__module__) or "greenio._" in repr(thing)
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["greenio.event.NOT_USED", "greenio.wsgi.ALREADY_HANDLED"]
+)
+def test_a_copy_of_a_marker_is_the_marker(name):
+    marker = OBJECTS[name]
+    assert pickle.loads(pickle.dumps(marker)) is marker
+    assert copy.deepcopy(marker) is marker
+
+
+def _returned():
+    """What public calls return whose classes are nobody's business."""
+    pool = greenio.GreenPool(2)
+    dag = DAGPool()
+    later = greenthread.spawn_after_local(60, str)
+    yield from (pool, pool.sem, pool.no_coros_running, later)
+    yield from (pool.imap(str, ()), pool.imap_unordered(str, ()), pool.starmap(str, ()))
+    yield from (dag.items(), dag.wait_each(), dag.wait_each_success())
+    yield from (dag.wait_each_exception(), greenio.GreenPile(pool))
+    yield from (greenio.spawn(str), greenthread.spawn_after(60, str))
+    yield hubs.get_hub().schedule_call_global(60, str)
+
+
+def test_what_is_returned_shows_no_private_module(hub_name):
+    returned = list(_returned())
+    shown = [repr(thing) for thing in returned]
+    assert len(shown) == 15
+    for thing in returned:
+        if hasattr(thing, "cancel"):
+            thing.cancel()
+    assert not [text for text in shown if "greenio._" in text]
 
 
 @pytest.mark.parametrize("name", sorted(greenio.__all__))
@@ -208,9 +293,9 @@ def test_in_tracebacks():
     ],
 )
 def test_errors_keep_their_message_when_pickled(error):
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is type(error)
-    assert (str(copy), copy.args) == (str(error), error.args)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.args) == (str(error), error.args)
 
 
 # What stands for something in a standard module.
@@ -265,9 +350,28 @@ def test_a_patched_program_sees_public_names(thing):
         f"""
         import greenio
         greenio.monkey_patch()
-        import os, select, selectors, signal, socket, ssl, threading, time
+        import os, select, selectors, signal, socket, ssl, sys, threading, time
         thing = {thing}
+        assert thing.__module__ in sys.modules
         print(repr(thing), thing.__module__)
         """
     )
     assert "greenio._" not in out
+
+
+@pytest.mark.parametrize("module", ["convenience", "green.socket", "green.threading"])
+def test_what_a_module_offers_is_of_modules_that_are_there(module):
+    # Or `inspect` takes a class for one that is built in.
+    out = run(
+        f"""
+        import inspect, sys
+        import greenio.{module} as module
+        things = [thing for thing in vars(module).values() if inspect.isclass(thing)]
+        assert things
+        if module.__name__.endswith("convenience"):
+            with module.listen(("127.0.0.1", 0)) as sock:
+                things.append(type(sock))
+        print([thing for thing in things if inspect.getmodule(thing) is None])
+        """
+    )
+    assert out.strip() == "[]"

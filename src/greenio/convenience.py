@@ -18,6 +18,9 @@ from ._net.serving import wrap_ssl as wrap_ssl
 from ._net.ssl import wrap_socket as wrap_ssl_impl  # noqa: F401 - eventlet's name
 from ._std.public_names import claim
 
+# The sockets that are returned name it as their home.
+from .greenio import base as _home_of_sockets  # noqa: F401
+
 __all__ = [
     "ReusePortUnavailableWarning",
     "ReuseRandomPortWarning",

@@ -69,6 +69,12 @@ class Results:
         self.pending: set[Any] = set()
         pool._want(self, dict.fromkeys(keys))
 
+    def __repr__(self) -> str:
+        return (
+            f"<results of a {type(self._pool).__name__}, {len(self._ready)} ready, "
+            f"{len(self.pending)} to come at {id(self):#x}>"
+        )
+
     def _add(self, key: Any) -> None:
         """Know of a key that has no value, or about to be told of it; under the mutex."""
         self.pending.add(key)

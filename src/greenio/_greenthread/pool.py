@@ -483,6 +483,9 @@ class Idleness:
     def __init__(self, pool: GreenPool) -> None:
         self._pool = pool
 
+    def __repr__(self) -> str:
+        return f"<idleness of {self._pool!r}>"
+
     def ready(self) -> bool:
         """Whether nothing is running."""
         slots = self._pool._slots

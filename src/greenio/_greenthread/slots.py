@@ -71,6 +71,9 @@ class Slots:
         self.unstarted: int = 0
         self.feeds: WeakSet[MakesCalls] | None = None
 
+    def __repr__(self) -> str:
+        return f"<slots of a pool, {self.free} of {self.size} free at {id(self):#x}>"
+
     @property
     def counter(self) -> int:
         """How many slots are free; assigned to, there are so many."""

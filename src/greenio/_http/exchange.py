@@ -48,6 +48,10 @@ class AlreadyHandled:
     def __repr__(self) -> str:
         return "greenio.wsgi.ALREADY_HANDLED"
 
+    def __reduce__(self) -> str:
+        # A copy of it is it.
+        return "ALREADY_HANDLED"
+
 
 ALREADY_HANDLED = AlreadyHandled()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .._greenthread.local import local
 from .._std.originals import RLock, SimpleQueue, thread_local
+from ..corolocal import local
 from .existing import LOCK, Factory, is_free
 from .locks import ThreadLock, ThreadRLock
 from .simple_queue import SimpleQueue as GreenSimpleQueue

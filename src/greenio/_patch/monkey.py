@@ -254,8 +254,8 @@ def _patch_open() -> None:
     import builtins
     import io
 
-    from .._net.files import open_green
-
+    # By its public module, which is the one that it names.
+    open_green = importlib.import_module("greenio.green.builtin").open
     for module in (builtins, io):
         replaced.update(vars(module), {"open": open_green})
 

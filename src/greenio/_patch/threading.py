@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._greenthread.join import joinall
-from .._greenthread.local import local
 from .._greenthread.thread import GreenThread
 from .._kernel.current import acting_greenlet
+from ..corolocal import local
 from . import threads as _threads
 from .locks import ThreadLock, ThreadRLock
 

@@ -28,9 +28,14 @@ def claim(namespace: dict[str, Any]) -> None:
     module = namespace["__name__"]
     for name in namespace.get("__all__") or list(namespace):
         thing = namespace.get(name)
+        if name[0] == "_":
+            continue
         # An alias is known by its own name.
-        if name[0] != "_" and getattr(thing, "__name__", None) == name:
+        if getattr(thing, "__name__", None) == name:
             _rename(thing, module)
+        elif not isinstance(thing, type):
+            # The one object of a class that has no public name, such as a marker.
+            _rename_class(type(thing), module)
 
 
 def claim_as(module: str, name: str, thing: Any) -> None:
@@ -54,10 +59,17 @@ def _rename(thing: Any, module: str) -> None:
         return
     if not isinstance(thing, (type, FunctionType)):
         return
-    if is_private(thing.__module__):
+    if isinstance(thing, type):
+        _rename_class(thing, module)
+    elif is_private(thing.__module__):
         thing.__module__ = module
-    if isinstance(thing, type) and thing.__module__ == module:
-        for inner in list(vars(thing).values()):
+
+
+def _rename_class(cls: type, module: str) -> None:
+    if is_private(cls.__module__):
+        cls.__module__ = module
+    if cls.__module__ == module:
+        for inner in list(vars(cls).values()):
             # Not a class from elsewhere that is kept here.
             if not isinstance(inner, type):
                 _rename(inner, module)

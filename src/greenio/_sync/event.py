@@ -36,6 +36,10 @@ class _NotUsed:
     def __repr__(self) -> str:
         return "NOT_USED"
 
+    def __reduce__(self) -> str:
+        # A copy of it is it.
+        return "NOT_USED"
+
 
 NOT_USED = _NotUsed()
 

@@ -9,8 +9,8 @@ from .._net.dns import gethostbyaddr as gethostbyaddr
 from .._net.dns import gethostbyname as gethostbyname
 from .._net.dns import gethostbyname_ex as gethostbyname_ex
 from .._net.dns import getnameinfo as getnameinfo
-from .._net.socket import GreenSocket as GreenSocket
 from .._patch.modules import complete as _complete
+from ..greenio.base import GreenSocket as GreenSocket
 
 if TYPE_CHECKING:
     from socket import *

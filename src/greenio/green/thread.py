@@ -4,7 +4,6 @@ from collections.abc import Callable as _Callable
 from typing import TYPE_CHECKING, NoReturn
 from typing import TypeAlias as _TypeAlias
 
-from .._greenthread.local import local as _green_local
 from .._patch import threads as _threads
 from .._patch.locks import ThreadLock as _ThreadLock
 from .._patch.locks import ThreadRLock as _ThreadRLock
@@ -14,6 +13,7 @@ from .._patch.threads import _count as _count
 from .._patch.threads import get_ident as get_ident
 from .._patch.threads import start_joinable_thread as start_joinable_thread
 from .._patch.threads import start_new_thread as start_new_thread
+from ..corolocal import local as _green_local
 
 if TYPE_CHECKING:
     from _thread import *
