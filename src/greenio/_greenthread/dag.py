@@ -19,7 +19,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .._kernel.waiters import WaitQueue, mutex, new_task_waiter, new_waiter
+from .._kernel.waiters import (
+    AnyWaiter,
+    GreenWaiter,
+    ThreadWaiter,
+    WaitQueue,
+    mutex,
+    new_task_waiter,
+    new_waiter,
+)
 from .._loop.reraise import fresh
 from .._std.protocols import Results as PublicResults
 from .arguments import check_callable
@@ -27,6 +35,10 @@ from .spawning import spawn
 from .thread import GreenThread
 
 _MISSING: Any = object()
+
+
+def _taker() -> GreenWaiter | ThreadWaiter:
+    return new_waiter("waiting for a value of a DAGPool")
 
 
 class Collision(Exception):
@@ -100,38 +112,31 @@ class Results:
 
     def take(self) -> tuple[Any, Any] | None:
         """Wait for the next key and value; a failure is the value. None at the end."""
-        with mutex:
-            if self._ready:
-                return self._take(self._ready.popleft())
-            if not self.pending:
-                return None
-            waiter = new_waiter("waiting for a value of a DAGPool")
-            waiters = self._waiters
-            if self._ready:
-                # Made by who interrupted us in between.
-                return self._take(self._ready.popleft())
-            if not self.pending:
-                return None
-            waiters.append(waiter)
-        key = self._waiters.wait(waiter, None, self._give_back)
+        key, waiter = self._look_or_queue(_taker)
+        if waiter is not None:
+            key = self._waiters.wait(waiter, None, self._give_back)
         return None if key is _MISSING else self._take(key)
 
     async def take_async(self) -> tuple[Any, Any] | None:
         """Await the next key and value; see `take`."""
-        with mutex:
-            if self._ready:
-                return self._take(self._ready.popleft())
-            if not self.pending:
-                return None
-            waiter = new_task_waiter()
-            waiters = self._waiters
-            if self._ready:
-                return self._take(self._ready.popleft())
-            if not self.pending:
-                return None
-            waiters.append(waiter)
-        key = await self._waiters.wait_async(waiter, None, self._give_back)
+        key, waiter = self._look_or_queue(new_task_waiter)
+        if waiter is not None:
+            key = await self._waiters.wait_async(waiter, None, self._give_back)
         return None if key is _MISSING else self._take(key)
+
+    def _look_or_queue(
+        self, new_waiter: Callable[[], AnyWaiter]
+    ) -> tuple[Any, AnyWaiter | None]:
+        """Return a key, if there is one or none to come; or queue a waiter for it."""
+        with mutex:
+            if not self._ready and self.pending:
+                waiter = new_waiter()
+                waiters = self._waiters
+                # Made by who interrupted us in between, otherwise.
+                if not self._ready and self.pending:
+                    waiters.append(waiter)
+                    return None, waiter
+            return self._ready.popleft() if self._ready else _MISSING, None
 
     def _passes(self, value: Any) -> bool:
         """Whether the value is one that iterating delivers; raise it if it is to be."""

@@ -8,12 +8,15 @@ exception comes; then nothing at the objects tells that somebody waited.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from .._kernel.current import existing_hub
 from .._kernel.waiters import (
     TIMED_OUT,
+    AnyWaiter,
+    GreenWaiter,
+    ThreadWaiter,
     Waiter,
     WaitQueue,
     checked_timeout,
@@ -121,12 +124,35 @@ class _Inbox(Generic[T]):
         Returns:
             False if the time is up.
         """
+        waiter = self._look_or_queue(number, timeout, self._new_waiter)
+        if isinstance(waiter, bool):
+            return waiter
+        outcome = self._owners.wait(waiter, timeout, self._pass_on)
+        return outcome is not TIMED_OUT
+
+    async def wait_for_async(self, number: int, timeout: float | None) -> bool:
+        """Wait as a coroutine; see `wait_for`."""
+        waiter = self._look_or_queue(number, timeout, new_task_waiter)
+        if isinstance(waiter, bool):
+            return waiter
+        outcome = await self._owners.wait_async(waiter, timeout, self._pass_on)
+        return outcome is not TIMED_OUT
+
+    def _new_waiter(self) -> GreenWaiter | ThreadWaiter:
+        return new_waiter(f"{self.what}()")
+
+    def _look_or_queue(
+        self,
+        number: int,
+        timeout: float | None,
+        new_waiter: Callable[[], AnyWaiter],
+    ) -> AnyWaiter | bool:
         with mutex:
             if len(self.finished) >= number:
                 return True
             if timeout == 0:
                 return False
-            waiter = new_waiter(f"{self.what}()")
+            waiter = new_waiter()
             self._enough = number
             owners = self._owners
             # Perhaps in between, by who interrupted us. Not by `len`, which is a call,
@@ -135,29 +161,8 @@ class _Inbox(Generic[T]):
                 _ = self.finished[number - 1]
             except IndexError:
                 owners.append(waiter)
-            else:
-                return True
-        outcome = self._owners.wait(waiter, timeout, self._pass_on)
-        return outcome is not TIMED_OUT
-
-    async def wait_for_async(self, number: int, timeout: float | None) -> bool:
-        """Wait as a coroutine; see `wait_for`."""
-        with mutex:
-            if len(self.finished) >= number:
-                return True
-            if timeout == 0:
-                return False
-            waiter = new_task_waiter()
-            self._enough = number
-            owners = self._owners
-            try:
-                _ = self.finished[number - 1]
-            except IndexError:
-                owners.append(waiter)
-            else:
-                return True
-        outcome = await self._owners.wait_async(waiter, timeout, self._pass_on)
-        return outcome is not TIMED_OUT
+                return waiter
+            return True
 
     def _pass_on(self, _value: object) -> None:
         if len(self.finished) >= self._enough:

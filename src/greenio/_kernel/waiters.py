@@ -34,7 +34,7 @@ from asyncio import _get_running_loop, get_running_loop
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -93,6 +93,9 @@ class Waiter:
             loop is closed): somebody else should have the value.
         """
         raise NotImplementedError
+
+
+AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
 
 
 class GreenWaiter(Waiter):

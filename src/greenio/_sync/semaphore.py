@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from .._kernel.waiters import (
     TIMED_OUT,
+    AnyWaiter,
     GreenWaiter,
     ThreadWaiter,
-    Waiter,
     WaitQueue,
     acquire_timeout,
     drop,
@@ -23,8 +23,6 @@ from .._kernel.waiters import (
     new_task_waiter,
     new_waiter,
 )
-
-AnyWaiter = TypeVar("AnyWaiter", bound=Waiter)
 
 
 @dataclass(frozen=True)
