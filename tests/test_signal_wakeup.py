@@ -111,3 +111,54 @@ for _ in range(3):
 print(descriptors() - before, signal.set_wakeup_fd(-1))
 """
     assert run(text) == "woken\n" * 4 + "0 -1\n"
+
+
+def test_the_programs_own_descriptor_is_written_to(loop):
+    printed = run(
+        """
+        import os, signal
+        import greenio
+        from greenio.green import select
+
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.signal(signal.SIGALRM, lambda *_: print("handled"))
+        signal.set_wakeup_fd(writer)
+        for _ in range(2):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            with greenio.Timeout(30):
+                select.select([reader], [], [])
+            assert os.read(reader, 10) == bytes([signal.SIGALRM])
+        greenio.hubs.get_hub().abort()
+        # As it was before.
+        assert signal.set_wakeup_fd(-1) == writer
+        """,
+        hub=loop,
+    )
+    assert printed == "handled\nhandled\n"
+
+
+def test_what_a_handler_raises_while_the_descriptor_is_written_to(loop):
+    printed = run(
+        """
+        import os, signal
+        import greenio
+
+        def handler(*_):
+            raise ZeroDivisionError
+
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.signal(signal.SIGALRM, handler)
+        signal.set_wakeup_fd(writer)
+        greenio.sleep(0)
+        for _ in range(2):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                greenio.sleep(30)
+            except ZeroDivisionError:
+                print("raised")
+        """,
+        hub=loop,
+    )
+    assert printed == "raised\nraised\n"

@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from .._std.errors import HubError
 from .._std.originals import in_main_thread
+from .wakeup_relay import WakeupRelay, is_usable
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 HubSpec: TypeAlias = str | LoopFactory | ModuleType | None
@@ -28,8 +29,8 @@ EVENTLETS_VARIABLE = "EVENTLET_HUB"
 _EVENTLET_HUBS = frozenset({"epolls", "poll", "selects", "kqueue", "pyevent"})
 
 
-# How uvloop reports an exception in the callback that runs signal handlers.
-_READS_SIGNALS = "Exception in callback Loop._read_from_self"
+# What uvloop says of an exception in a callback in which signal handlers run.
+_READ_SIGNALS = ("Exception in callback Loop._read_from_self", "WakeupRelay._pass_on")
 
 
 def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
@@ -53,17 +54,17 @@ def _uvloop_factory() -> LoopFactory:
 
 
 @contextmanager
-def _wakeup_fd_lifted() -> Iterator[None]:
+def _wakeup_fd_lifted() -> Iterator[int]:
     """Put the wake-up descriptor of signals aside, and back if it is still open.
 
     uvloop would do that and fail where the loop that it is for has been closed meanwhile.
     """
     if not in_main_thread():
-        yield
+        yield -1
         return
     descriptor = signal.set_wakeup_fd(-1)
     try:
-        yield
+        yield descriptor
     finally:
         try:
             signal.set_wakeup_fd(descriptor)
@@ -86,15 +87,20 @@ def _loop_class(base: Any) -> Any:
         raised_by_signal_handler: BaseException | None = None
 
         def call_exception_handler(self, context: dict[str, Any]) -> None:
-            if str(context.get("message")) == _READS_SIGNALS:
+            message = str(context.get("message"))
+            if any(words in message for words in _READ_SIGNALS):
                 self.raised_by_signal_handler = context["exception"]
                 self.stop()
             else:
                 super().call_exception_handler(context)
 
         def run_forever(self) -> None:
-            with _wakeup_fd_lifted():
-                super().run_forever()
+            with _wakeup_fd_lifted() as descriptor:
+                if is_usable(descriptor):
+                    with closing(WakeupRelay(self, descriptor)):
+                        super().run_forever()
+                else:
+                    super().run_forever()
             raised = self.raised_by_signal_handler
             if raised is not None:
                 self.raised_by_signal_handler = None
