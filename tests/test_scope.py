@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import greenio
+from _fresh import run
 from greenio import ensure_portal, run_green, sleep, spawn, sync_context
 
 if sys.version_info < (3, 11):
@@ -137,6 +138,45 @@ def test_a_failing_task_of_a_group_ends_the_block(green):
 
 
 @since_311
+def test_what_interrupts_the_block_of_a_group_is_raised_as_it_is(green):
+    def blocking():
+        with pytest.raises(greenio.Timeout) as caught:
+            with sync_context(asyncio.TaskGroup()) as group:
+                task = group.create_task(asyncio.sleep(1000))
+                limit = greenio.Timeout(0.001)
+                sleep(1000)
+        assert caught.value is limit
+        assert limit.__context__ is None
+        assert task.cancelled()
+        # What fails is in a group, as ever.
+        with pytest.raises(ExceptionGroup), sync_context(asyncio.TaskGroup()):
+            raise Failed
+
+    green(blocking)
+
+
+@since_311
+def test_who_is_killed_in_the_block_of_a_group_is_killed(run_async):
+    async def main():
+        def blocking():
+            with sync_context(asyncio.TaskGroup()) as group:
+                tasks.append(group.create_task(asyncio.sleep(1000)))
+                sleep(1000)
+
+        tasks = []
+        thread = spawn(blocking)
+        while not tasks:
+            await asyncio.sleep(0)
+        thread.kill()
+        with pytest.raises(asyncio.CancelledError):
+            await thread
+        assert tasks[0].cancelled()
+        assert "killed" in repr(thread)
+
+    run_async(main)
+
+
+@since_311
 def test_a_group_waits_for_its_tasks(green):
     done = []
 
@@ -175,6 +215,28 @@ def test_killed_in_the_block_and_before(run_async):
         assert isinstance(inside.error, greenio.greenlet.GreenletExit)
 
     run_async(main)
+
+
+def test_killed_in_the_turn_in_which_it_is_entered(run_async):
+    class Kills(Noted):
+        async def __aenter__(self):
+            await super().__aenter__()
+            threads[0].kill()
+
+    async def main():
+        def blocking():
+            with sync_context(manager):
+                pytest.fail("the block was begun")
+
+        threads.append(spawn(blocking))
+        with pytest.raises(asyncio.CancelledError):
+            await threads[0]
+
+    threads, manager = [], Kills()
+    run_async(main)
+    first, second = manager.tasks
+    assert first is second
+    assert isinstance(manager.error, greenio.greenlet.GreenletExit)
 
 
 def test_scopes_of_anyios(green):
@@ -224,6 +286,31 @@ def test_a_limit_of_anyios(green):
         assert scope.cancelled_caught
 
     green(blocking)
+
+
+def test_scopes_of_anyios_in_a_patched_program(loop):
+    pytest.importorskip("anyio")
+    printed = run(
+        """
+        import greenio
+        greenio.monkey_patch()
+        import anyio
+
+        def blocking():
+            with greenio.sync_context(anyio.move_on_after(0.001)) as scope:
+                greenio.sleep(1000)
+            assert scope.cancelled_caught
+            with greenio.sync_context(anyio.create_task_group()) as group:
+                group.start_soon(anyio.sleep, 0)
+            # It has a loop of its own.
+            assert anyio.run(anyio.sleep, 0) is None
+            print("done")
+
+        greenio.spawn(blocking).wait()
+        """,
+        hub=loop,
+    )
+    assert printed == "done\n"
 
 
 @pytest.mark.parametrize("manager", [None, asyncio.sleep])

@@ -40,8 +40,11 @@ class Scope:
         self._task, _ = task_of(self._run(getcurrent(), hub, entered), loop)
         try:
             return await_(entered)
-        except BaseException:
-            if not self._task.done():
+        except BaseException as error:
+            if entered.done() and not entered.cancelled() and not self._task.done():
+                # It was entered in the turn in which this was interrupted.
+                self.leave(error)
+            elif not self._task.done():
                 self._task.cancel()
             raise
 
@@ -87,9 +90,38 @@ class Scope:
         error = self._error
         if error is None:
             error = owed.error() if owed is not None and not owed.seen else late
-        if error is None:
-            return await manager.__aexit__(None, None, None)
         try:
-            return await manager.__aexit__(type(error), error, error.__traceback__)
+            return await leave(manager, error)
         finally:
             del error, late
+
+
+async def leave(manager: Any, error: BaseException | None) -> Any:
+    """Leave an asynchronous manager with what ended its block.
+
+    A group of tasks puts that into an exception group, unless it is a cancellation. What
+    interrupts a green thread (`GreenletExit`, a Timeout) is for who waits for just that, and
+    is raised as it is where the group would be of nothing else.
+    """
+    if error is None:
+        return await manager.__aexit__(None, None, None)
+    try:
+        try:
+            return await manager.__aexit__(type(error), error, error.__traceback__)
+        except BaseException as raised:
+            if isinstance(error, Exception) or not _is_only(error, raised):
+                raise
+        # Not above: the group would be its context.
+        raise error
+    finally:
+        del error
+
+
+def _is_only(error: BaseException, group: BaseException) -> bool:
+    """Whether an exception group is of one exception, and of which."""
+    exceptions = getattr(group, "exceptions", None)
+    return (
+        isinstance(exceptions, tuple)
+        and len(exceptions) == 1
+        and exceptions[0] is error
+    )

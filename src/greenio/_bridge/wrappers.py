@@ -27,7 +27,7 @@ from greenlet import getcurrent
 from .._greenthread.arguments import check_callable
 from .await_ import await_, run_green
 from .portal import Portal
-from .scope import Scope
+from .scope import Scope, leave
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -244,4 +244,7 @@ class sync_context(AbstractContextManager[T], Generic[T]):  # noqa: N801
                 return scope.leave(value)  # type: ignore[no-any-return]
             finally:
                 del value
-        return await_(self._manager.__aexit__(kind, value, traceback))
+        try:
+            return await_(leave(self._manager, value))  # type: ignore[no-any-return]
+        finally:
+            del value

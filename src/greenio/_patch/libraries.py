@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -53,8 +54,11 @@ def _tell_anyio(module: Any) -> None:
         return
 
     def of_coroutine() -> str | None:
-        # Green threads have a hub, and so has the main program while its loop runs.
-        return None if hasattr(getcurrent(), "_hub") else current_async_library()
+        # Green threads have a hub, and so has the main program while its loop runs. What
+        # is made there, scopes (see `sync_context`) or locks, is the loop's all the same.
+        asks_to_refuse = sys._getframe(1).f_code.co_name != "get_async_backend"
+        is_refused = asks_to_refuse and hasattr(getcurrent(), "_hub")
+        return None if is_refused else current_async_library()
 
     module.current_async_library = of_coroutine
 
