@@ -217,6 +217,27 @@ def test_killed_in_the_block_and_before(run_async):
     run_async(main)
 
 
+@since_311
+def test_cancelled_in_the_turn_in_which_the_block_ends(green):
+    class Suppresses(Noted):
+        async def __aexit__(self, kind, error, traceback):
+            await super().__aexit__(kind, error, traceback)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self.cancelled = self.tasks[0].cancelling()
+            return kind is asyncio.CancelledError
+
+    def blocking():
+        manager = Suppresses()
+        with sync_context(manager):
+            manager.tasks[0].cancel()
+            sleep(0)
+        assert isinstance(manager.error, asyncio.CancelledError)
+        assert manager.cancelled == 1
+
+    green(blocking)
+
+
 def test_killed_in_the_turn_in_which_it_is_entered(run_async):
     class Kills(Noted):
         async def __aenter__(self):

@@ -29,9 +29,16 @@ class Cancellation:
 
     def switch(self) -> None:
         thread = self._thread
-        if thread and not thread.dead:
+        if thread and not thread.dead and not self.seen:
             self.seen = True
             deliver(thread, [self.error()])
+
+    def take(self) -> asyncio.CancelledError | None:
+        """Return what would be raised, if it has not been, and do not raise it any more."""
+        if self.seen:
+            return None
+        self.seen = True
+        return self.error()
 
     def error(self) -> asyncio.CancelledError:
         """Return what is to be raised, which nobody else knows."""

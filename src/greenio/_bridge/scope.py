@@ -24,12 +24,13 @@ from .cancellation import Cancellation
 class Scope:
     """A Task that enters a manager, and leaves it when the green thread does."""
 
-    __slots__ = ("_entered", "_error", "_left", "_manager", "_task", "_wakes")
+    __slots__ = ("_entered", "_error", "_left", "_manager", "_owed", "_task", "_wakes")
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._left = False
         self._error: BaseException | None = None
+        self._owed: Cancellation | None = None
 
     def enter(self) -> Any:
         """Enter the manager; called by the green thread."""
@@ -50,6 +51,11 @@ class Scope:
 
     def leave(self, error: BaseException | None) -> Any:
         """Leave the manager with what ended the block; called by the green thread."""
+        if self._owed is not None:
+            # Raised now, it would cancel the Task a second time, in the manager's exit.
+            taken = self._owed.take()
+            error = error or taken
+            del taken
         self._error = error
         self._left = True
         if not self._wakes.done():
@@ -70,7 +76,6 @@ class Scope:
             entered.set_exception(exc)
             return None
         late: BaseException | None = None
-        owed: Cancellation | None = None
         if entered.done():
             # The green thread was ended meanwhile.
             return await manager.__aexit__(None, None, None)
@@ -84,12 +89,10 @@ class Scope:
                     late = exc
                     break
                 self._wakes = hub.loop.create_future()
-                if owed is None or owed.seen:
-                    owed = Cancellation(thread, exc)
-                    hub.wake(owed)
-        error = self._error
-        if error is None:
-            error = owed.error() if owed is not None and not owed.seen else late
+                if self._owed is None or self._owed.seen:
+                    self._owed = Cancellation(thread, exc)
+                    hub.wake(self._owed)
+        error = self._error or late
         try:
             return await leave(manager, error)
         finally:
