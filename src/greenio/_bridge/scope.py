@@ -22,14 +22,29 @@ from .cancellation import Cancellation
 
 
 class Scope:
-    """A Task that enters a manager, and leaves it when the green thread does."""
+    """A Task that enters a manager, and leaves it when the green thread does.
 
-    __slots__ = ("_entered", "_error", "_left", "_manager", "_owed", "_task", "_wakes")
+    The Task does not end by what the manager raises, but hands it over: managers know their
+    Task, so the failure, its traceback and the Task would be a reference cycle.
+    """
+
+    __slots__ = (
+        "_entered",
+        "_error",
+        "_left",
+        "_manager",
+        "_owed",
+        "_raised",
+        "_task",
+        "_wakes",
+    )
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._left = False
+        # What ended the block, and what the manager has raised.
         self._error: BaseException | None = None
+        self._raised: BaseException | None = None
         self._owed: Cancellation | None = None
 
     def enter(self) -> Any:
@@ -40,7 +55,7 @@ class Scope:
         self._wakes = loop.create_future()
         self._task, _ = task_of(self._run(getcurrent(), hub, entered), loop)
         try:
-            return await_(entered)
+            return self._outcome(await_(entered))
         except BaseException as error:
             if entered.done() and not entered.cancelled() and not self._task.done():
                 # It was entered in the turn in which this was interrupted.
@@ -61,9 +76,18 @@ class Scope:
         if not self._wakes.done():
             self._wakes.set_result(None)
         try:
-            return await_(self._task)
+            return self._outcome(await_(self._task))
         finally:
-            self._error = None
+            self._error = self._raised = None
+            del error
+
+    def _outcome(self, value: Any) -> Any:
+        error, self._raised = self._raised, None
+        try:
+            if error is not None:
+                raise error
+            return value
+        finally:
             del error
 
     async def _run(self, thread: Any, hub: Any, entered: asyncio.Future[Any]) -> Any:
@@ -73,7 +97,8 @@ class Scope:
         except BaseException as exc:
             if entered.done():
                 raise
-            entered.set_exception(exc)
+            self._raised = exc
+            entered.set_result(None)
             return None
         late: BaseException | None = None
         if entered.done():
@@ -95,6 +120,9 @@ class Scope:
         error = self._error or late
         try:
             return await leave(manager, error)
+        except BaseException as exc:
+            self._raised = exc
+            return None
         finally:
             del error, late
 
