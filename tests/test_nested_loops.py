@@ -324,3 +324,50 @@ def test_futures_of_a_loop_that_a_green_thread_runs(loop):
         """,
         hub=loop,
     )
+
+
+def test_loops_of_uvloops_that_end_in_another_order(loop):
+    pytest.importorskip("uvloop")
+    printed = run(
+        """
+        import asyncio, os, signal
+        import greenio, uvloop
+
+        def descriptor():
+            current = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(current)
+            return current
+
+        def runs(number):
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(waits(number))
+
+        async def waits(number):
+            begun.append(number)
+            await may_end[number].wait()
+            if number == 3:
+                # The last one has its signals all the same.
+                told = asyncio.Event()
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGUSR1, told.set)
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await told.wait()
+            ended.append(number)
+
+        greenio.sleep(0)
+        before = descriptor()
+        begun, ended = [], []
+        may_end = [asyncio.Event() for _ in range(4)]
+        threads = [greenio.spawn(runs, number) for number in range(4)]
+        while len(begun) < 4:
+            greenio.sleep(0.001)
+        for number in (1, 0, 2, 3):
+            may_end[number].set()
+            threads[number].wait()
+        assert ended == [1, 0, 2, 3]
+        assert descriptor() == before != -1
+        print("ended")
+        """,
+        hub=loop,
+    )
+    assert printed == "ended\n"

@@ -39,6 +39,7 @@ from .._greenthread.sleeping import sleep
 from .._kernel import hidden_loop
 from .._kernel.current import acting, attached_hubs, nested_runs, own_hub
 from .._kernel.hub import Hub
+from .._loop.loops import is_uvloop
 from .._reactor.descriptors import READ, Listener
 from .._std.originals import POLLIN, POLLOUT, monotonic
 from .asyncio_run import let_runners_run_green
@@ -47,6 +48,7 @@ from .import_hooks import when_imported
 from .loop_that_is_set import follow_set_loops
 from .outliving import loop_closes
 from .select import Deadline, Nest
+from .wakeup_claims import WakeupClaim, claim_wakeup
 
 # Where those are from that wait for what is in their map.
 _SELECTORS = ("selectors", "greenio.green.selectors")
@@ -172,6 +174,7 @@ class _Run:
     """A loop that a green thread runs: either it is the running loop, or it is paused."""
 
     __slots__ = (
+        "_claim",
         "_inner",
         "_listener",
         "_loop",
@@ -198,6 +201,7 @@ class _Run:
         self._selector: Any = None
         self._listener: Listener | None = None
         self._timer: asyncio.Handle | None = None
+        self._claim: WakeupClaim | None = None
         self._pausing = 0.0
         self._paused_at = monotonic()
 
@@ -211,6 +215,8 @@ class _Run:
         self.resume()
         selector = self._selector = getattr(loop, "_selector", None)
         if selector is None:
+            if is_uvloop(loop):
+                self._claim = claim_wakeup()
             self._timer = loop.call_soon(self._let_others_run)
         else:
             loop._selector = _GreenSelector(selector, self)
@@ -224,6 +230,8 @@ class _Run:
             loop._selector = self._selector
         if self._timer is not None:
             self._timer.cancel()
+        if self._claim is not None:
+            self._claim.end()
         self.pause()
         nested_runs.pop(loop, None)
         listener = self._listener
@@ -250,6 +258,8 @@ class _Run:
         """In a forked child: the loop is the parent's, and nobody runs it here."""
         if hasattr(self.runner, _RUN):
             delattr(self.runner, _RUN)
+        if self._claim is not None:
+            self._claim.forget()
         self._loop = None
 
     # -- who is running --------------------------------------------------------------
@@ -349,6 +359,8 @@ class _Run:
             sleep(_PAUSE if timeout is None else min(timeout, _PAUSE))
 
     def _let_others_run(self) -> None:
+        if self._claim is not None:
+            self._claim.note()
         self.wait(None, 0)
         self._timer = self._loop.call_later(_PAUSE, self._let_others_run)
 
