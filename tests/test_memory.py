@@ -21,18 +21,7 @@ from greenlet import GreenletExit
 
 import greenio
 from _support import settle
-from greenio import (
-    Timeout,
-    await_,
-    event,
-    hubs,
-    queue,
-    run_green,
-    sleep,
-    spawn,
-    sync_context,
-    tpool,
-)
+from greenio import Timeout, await_, event, hubs, queue, run_green, sleep, spawn, tpool
 from greenio.green import socket
 
 PAGE = Path(__file__).parent.parent / "docs" / "topics" / "interruption.md"
@@ -358,41 +347,6 @@ async def _():
 @operation("`await queue.get_async()`, cancelled")
 async def _():
     await cancelled(queue.Queue().get_async())
-
-
-class Limit:
-    """As `asyncio.timeout`, which Python 3.10 has not."""
-
-    def __init__(self, seconds):
-        self._seconds = seconds
-
-    async def __aenter__(self):
-        self._task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._task.cancel)
-
-    async def __aexit__(self, kind, error, traceback):
-        self._timer.cancel()
-        if kind is asyncio.CancelledError:
-            raise ValueError from error
-
-
-@operation("`sync_context`")
-def _():
-    with sync_context(Limit(1000)):
-        sleep(0)
-
-
-@operation("`sync_context` of a limit that ends the block")
-def _():
-    with contextlib.suppress(ValueError), sync_context(Limit(SOON)):
-        sleep(1000)
-
-
-@operation("`Timeout` in a `sync_context`")
-def _():
-    with contextlib.suppress(Timeout), sync_context(Limit(1000)), Timeout(SOON):
-        sleep(1000)
 
 
 ASYNCIO = "asyncio itself: a task that fails, kept by who awaits it"

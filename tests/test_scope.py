@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -258,6 +260,37 @@ def test_killed_in_the_turn_in_which_it_is_entered(run_async):
     first, second = manager.tasks
     assert first is second
     assert isinstance(manager.error, greenio.greenlet.GreenletExit)
+
+
+class Limit:
+    """As `asyncio.timeout`, which Python 3.10 has not."""
+
+    async def __aenter__(self):
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(0.001, self._task.cancel)
+
+    async def __aexit__(self, kind, error, _traceback):
+        self._timer.cancel()
+        if kind is asyncio.CancelledError:
+            raise Failed from error
+
+
+def test_it_leaves_nothing_to_the_collector(hub_name):
+    def entered_and_left(*waits):
+        with suppress(Failed), sync_context(Limit()):
+            for seconds in waits:
+                sleep(seconds)
+
+    entered_and_left(1000)
+    gc.collect()
+    gc.disable()
+    try:
+        entered_and_left(1000)
+        entered_and_left()
+        assert not gc.collect()
+    finally:
+        gc.enable()
 
 
 def test_scopes_of_anyios(green):
