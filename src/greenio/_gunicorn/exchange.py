@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._http.answer import AnswerHead, check_final
+from .._http.answer import AnswerHead, final_head
 from .._http.exchange import Exchange, FileWrapper
 from .views import EarlyHints, Request, Response
 
@@ -43,9 +43,7 @@ class GunicornExchange(Exchange):
             super().start_response(status, headers, exc_info)
         else:
             # Names go out as the application writes them.
-            head = AnswerHead(status, headers, False)
-            check_final(head)
-            self.head = head
+            self.head = final_head(status, headers, False)
         self.headers = headers
         return self.write
 

@@ -155,14 +155,19 @@ class AnswerHead:
         return False
 
 
-def check_final(head: AnswerHead) -> None:
-    """Refuse the head of an answer that would leave a client waiting for another.
+def final_head(
+    status: str, headers: Iterable[tuple[str, str]], capitalize: bool
+) -> AnswerHead:
+    """Make the head of an answer, after which a client waits for no other.
 
     Raises:
-        ValueError: Its status is none of an answer, nor 101, after which comes no other.
+        TypeError: As `AnswerHead`.
+        ValueError: As `AnswerHead`, or the status is none of an answer, nor 101.
     """
-    if head.status[0] == "1" and head.status[:3] != "101":
-        raise ValueError(f"an answer's status is a final one, not {head.status!r}")
+    head = AnswerHead(status, headers, capitalize)
+    if head.no_body and status[0] == "1" and status[:3] != "101":
+        raise ValueError(f"an answer's status is a final one, not {status!r}")
+    return head
 
 
 class AnswerHeads:
@@ -189,15 +194,15 @@ class AnswerHeads:
             ValueError: Something cannot be sent.
         """
         if type(headers) is not list:
-            return AnswerHead(status, headers, self._capitalize)
+            return final_head(status, headers, self._capitalize)
         key = (status, *headers)
         try:
             head = self._known.get(key)
         except TypeError:
             # A header that is a list, say.
-            return AnswerHead(status, headers, self._capitalize)
+            return final_head(status, headers, self._capitalize)
         if head is None:
-            head = AnswerHead(status, headers, self._capitalize)
+            head = final_head(status, headers, self._capitalize)
             # Numbers may be equal and not the same text: 1 and True.
             if len(head.lines) <= _LONGEST_KEPT and all(
                 type(value) is str for _, value in headers

@@ -29,7 +29,7 @@ from .._greenthread.local import local
 from .._greenthread.timeout import Timeout
 from ..convenience import StopServe
 from . import settings
-from .answer import AnswerHead, check_final
+from .answer import AnswerHead
 from .body import Input
 from .errors import ChunkReadError, ClientGoneError, RequestError
 from .logs import timer
@@ -160,10 +160,7 @@ class Exchange:
                 "start_response() was called before, and what it said has been sent; "
                 "pass exc_info to call it again"
             )
-        head: AnswerHead = self.server.answer_heads.make(status, headers)
-        if head.no_body:
-            check_final(head)
-        self.head = head
+        self.head = self.server.answer_heads.make(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
