@@ -134,8 +134,10 @@ OF_THE_ENGINE = {
     # Shapes that are in `typeshed`, or in no module that users could import at run time:
     # what has a `fileno` method, and the named arguments.
     "greenio.hubs.trampoline": {"HasFileno"},
-    "greenio.patcher.monkey_patch": {"Keywords"},
 }
+if sys.version_info >= (3, 11):
+    # Before there is no `Unpack` that keeps what it is given at run time.
+    OF_THE_ENGINE["greenio.patcher.monkey_patch"] = {"Keywords"}
 
 
 def _classes_in(annotation):
