@@ -339,8 +339,11 @@ def test_loops_of_uvloops_that_end_in_another_order(loop):
             return current
 
         def runs(number):
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(waits(number))
+            loop = uvloop.new_event_loop()
+            try:
+                loop.run_until_complete(waits(number))
+            finally:
+                loop.close()
 
         async def waits(number):
             begun.append(number)
