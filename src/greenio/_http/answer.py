@@ -87,7 +87,7 @@ class AnswerHead:
     def __init__(
         self, status: str, headers: Iterable[tuple[str, str]], capitalize: bool
     ) -> None:
-        self.status = _checked_status(status)
+        self.status: str = _checked_status(status)
         known = _capitalized if capitalize else _as_given
         parts = ["HTTP/1.1 ", status]
         values = status
