@@ -227,6 +227,31 @@ def test_limits_of_an_inherited_socket(inherited):
     assert green.recv(9) == b"x"
 
 
+def test_an_inherited_socket_that_is_not_to_wait(inherited):
+    green, peer = inherited
+    green.setblocking(False)
+    assert flags(green.fileno()) & os.O_NONBLOCK
+    with pytest.raises(BlockingIOError):
+        green.recv(9)
+    peer.send(b"x")
+    assert green.recv(9) == b"x"
+
+
+def test_datagrams_of_an_inherited_socket(hub_name):
+    with (
+        GreenSocket(socket.AF_INET, socket.SOCK_DGRAM) as green,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain,
+    ):
+        green.bind(("127.0.0.1", 0))
+        plain.bind(("127.0.0.1", 0))
+        share_with_children([green.fileno()])
+        assert isinstance(green, InheritedSocket)
+        assert green.sendto(b"one", plain.getsockname()) == 3
+        assert green.sendto(b"two", 0, plain.getsockname()) == 3
+        assert green.sendmsg([b"th", b"ree"], (), 0, plain.getsockname()) == 5
+        assert [plain.recv(9) for _ in range(3)] == [b"one", b"two", b"three"]
+
+
 def test_what_is_left_as_it_is(pair):
     green, plain = pair
     green.settimeout(5)
@@ -272,6 +297,31 @@ def test_those_who_told_their_number_are_found_without_a_search(hub_name, monkey
         # Others have to be looked for.
         share_with_children([socket.socket.fileno(third)])
         assert type(third) is InheritedSocket
+
+
+def test_a_number_that_was_closed_behind_a_sockets_back_is_somebody_elses(hub_name):
+    old, peer = socketpair()
+    number = old.fileno()
+    os.close(number)
+    new, other = socketpair()
+    try:
+        with peer, new, other:
+            assert socket.socket.fileno(new) == number
+            share_with_children([number])
+            assert type(new) is InheritedSocket
+            new.fileno()
+            assert list(sockets_with(number)) == [new]
+    finally:
+        old.detach()
+
+
+def test_a_closed_number_can_be_told(hub_name):
+    green, peer = socketpair()
+    with peer:
+        number = socket.socket.fileno(green)
+        os.close(number)
+        assert green.fileno() == number
+        green.detach()
 
 
 def test_to_tell_a_number_keeps_nobody(hub_name):
