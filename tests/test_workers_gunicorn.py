@@ -112,3 +112,42 @@ def test_without_gunicorn_it_says_what_to_install():
         )
         == "greenio.workers.gunicorn needs gunicorn: pip install gunicorn\n"
     )
+
+
+def test_no_worker_is_forked_while_a_thread_is_being_taken_apart():
+    """What it has locked then would be locked for ever in the worker, which hangs at its end."""
+    out = run(
+        """
+        import os, sys, threading, time
+        import greenio.workers.gunicorn
+
+        # The destructor of what is local to a thread runs when Python has done with the
+        # thread: as greenlet's own does, and for longer.
+        import ctypes
+        libc = ctypes.CDLL(None)
+        ended, key = [], ctypes.c_uint()
+        # Called without the interpreter: sleeps so many microseconds.
+        assert libc.pthread_key_create(ctypes.byref(key), libc.usleep) == 0
+
+        def use():
+            libc.pthread_setspecific(key, ctypes.c_void_p(200_000))
+
+        if not os.path.isdir("/proc/self/task"):
+            print("fine")
+            sys.exit()
+        for _ in range(3):
+            thread = threading.Thread(target=use)
+            begun = time.monotonic()
+            thread.start()
+            # Up to Python 3.12 it does not wait for the destructor.
+            thread.join()
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+            assert time.monotonic() - begun > 0.1
+            assert len(os.listdir("/proc/self/task")) == 1
+        print("fine")
+        """
+    )
+    assert out == "fine\n"

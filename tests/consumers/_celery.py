@@ -16,6 +16,9 @@ from celery import Celery
 
 # For a worker to start or stop, or a task to end, on a machine that has much to do.
 PATIENCE = 90
+# What is said of a task that was revoked with `terminate`: Celery 5.6 stores the second over
+# the first.
+ENDED = "terminated|revoked"
 HERE = Path(__file__).parent
 OWN_POOL = ("-m", "greenio.workers.celery")
 CUSTOM_POOL = ("-m", "celery")

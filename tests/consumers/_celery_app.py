@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from pathlib import Path
 
 from celery import Celery, Task, current_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
@@ -106,6 +107,19 @@ async def meet_async(name, count):
     meeting = meetings.setdefault(name, Meeting())
     meeting.enter(count)
     await meeting.complete_async.wait()
+
+
+@app.task(name="meet_early")
+def meet_early(name, count):
+    """As `meet`, acknowledged before it runs, and counted."""
+    with counted():
+        meet(name, count)
+
+
+@app.task(name="meet_early_async")
+async def meet_early_async(name, count):
+    with counted():
+        await meet_async(name, count)
 
 
 @app.task(name="nap_late", acks_late=True)
@@ -437,6 +451,21 @@ async def nap_numbered_async(self, seconds, number):
     return number
 
 
+@app.task(name="holds", acks_late=True)
+def holds(gate, number):
+    """Wait until there is a file."""
+    while not Path(gate).exists():
+        time.sleep(0.02)
+    return number
+
+
+@app.task(name="holds_async", acks_late=True)
+async def holds_async(gate, number):
+    while not Path(gate).exists():
+        await asyncio.sleep(0.02)
+    return number
+
+
 clients = 0
 
 
@@ -456,3 +485,35 @@ def clients_made():
         count.counted = True
         redis.Redis.__init__ = count
     return clients
+
+
+reads = 0
+
+
+def count_reads():
+    """Count from now on how often sockets are read."""
+    import socket
+
+    receive = socket.socket.recv
+
+    def count(*args, **options):
+        global reads
+        reads += 1
+        return receive(*args, **options)
+
+    socket.socket.recv = count
+
+
+if os.environ.get("TEST_READS"):
+    count_reads()
+
+
+@app.task(name="reads_made")
+def reads_made():
+    """How often the worker has read from its sockets."""
+    return reads
+
+
+@app.task(name="length")
+def length(text):
+    return len(text)

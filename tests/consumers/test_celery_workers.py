@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -13,7 +16,7 @@ pytest.importorskip("celery")
 
 from celery.exceptions import TimeLimitExceeded
 
-from _celery import ALIAS, CUSTOM_POOL, HERE, PATIENCE, Worker, until
+from _celery import ALIAS, CUSTOM_POOL, ENDED, HERE, PATIENCE, Worker, until
 
 both = pytest.mark.parametrize("kind", ["", "_async"], ids=["blocking", "async"])
 POOL = "greenio.workers.celery:TaskPool"
@@ -95,6 +98,24 @@ def test_no_task_has_a_client_of_redis_made_for_it(redis, loop, tmp_path):
         assert worker.ask("clients_made") < 20
 
 
+def test_no_part_of_a_message_takes_a_read_of_its_own(rabbitmq, loop, tmp_path):
+    """py-amqp asks for each part by its length: nine reads of a message, and of one's own."""
+    with Worker(rabbitmq, tmp_path, hub=loop, TEST_READS="1") as worker:
+        before = worker.ask("reads_made")
+        results = [worker.send("add_async", 1, 2) for _ in range(40)]
+        assert [result.get(timeout=PATIENCE) for result in results] == [3] * 40
+        # One to learn that there is nothing, and one for each that comes alone.
+        assert worker.ask("reads_made") - before < 40 * 5
+
+
+def test_messages_of_any_size(broker, loop, tmp_path):
+    """What is read ahead of one message belongs to the next ones."""
+    sizes = [0, 1, 4000, 4095, 4096, 4097, 70_000, 300_000] * 3
+    with Worker(broker, tmp_path, hub=loop) as worker:
+        results = [worker.send("length", "x" * size) for size in sizes]
+        assert [result.get(timeout=PATIENCE) for result in results] == sizes
+
+
 @pytest.mark.smoke
 def test_celerys_own_eventlet_pool_through_the_alias(broker, loop, tmp_path):
     options = {"hub": loop, "command": ALIAS}
@@ -107,7 +128,7 @@ def test_celerys_own_eventlet_pool_through_the_alias(broker, loop, tmp_path):
         result = worker.send("ends", 60)
         begun(worker, [result])
         worker.app.control.revoke(result.id, terminate=True, destination=[worker.name])
-        with pytest.raises(Exception, match="terminated"):
+        with pytest.raises(Exception, match=ENDED):
             result.get(timeout=PATIENCE)
         worker.control("pool_grow", 2)
         worker.control("pool_shrink", 1)
@@ -143,6 +164,22 @@ def test_no_more_at_once_than_there_is_room_for(broker, loop, tmp_path, kind):
 
 
 @both
+def test_all_run_at_once_that_there_is_room_for(broker, loop, tmp_path, kind):
+    """Of six hundred none ends before three hundred run, which is the size of the pool."""
+    room = 300
+    with Worker(broker, tmp_path, "-c", str(room), hub=loop) as worker:
+        results = [
+            worker.send(f"meet_early{kind}", f"{half} half", room)
+            for half in ("first", "second")
+            for _ in range(room)
+        ]
+        ended = re.compile(rf"Task meet_early{kind}\[.* succeeded in ")
+        until(lambda: len(ended.findall(worker.text())) == len(results), "all end")
+        assert results[-1].get(timeout=PATIENCE) is None
+        assert worker.ask("report")["most"] == room
+
+
+@both
 def test_growing_starts_what_waits(broker, loop, tmp_path, kind):
     with Worker(broker, tmp_path, "-c", "1", hub=loop) as worker:
         results = [worker.send(f"nap{kind}", 60) for _ in range(3)]
@@ -165,9 +202,11 @@ def test_autoscale(broker, loop, tmp_path, kind):
             return worker.inspect("stats")["pool"]["max-concurrency"]
 
         assert size() == 2
-        results = [worker.send(f"nap{kind}", 5) for _ in range(15)]
+        gate = tmp_path / "gate"
+        results = [worker.send(f"holds{kind}", str(gate), n) for n in range(15)]
         begun(worker, results)
         assert size() >= 15
+        gate.touch()
         until(lambda: size() == 2, "it has shrunk")
         assert worker.ask(f"add{kind}", 1, 2) == 3
 
@@ -205,6 +244,16 @@ def test_heartbeats_while_more_is_waiting_than_there_is_room_for(
         assert "onnection to broker lost" not in worker.text()
 
 
+def test_heartbeats_while_messages_come_all_the_time(rabbitmq, loop, tmp_path):
+    options = {"hub": loop, "TEST_HEARTBEAT": "1"}
+    with Worker(rabbitmq, tmp_path, "-c", "2", **options) as worker:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 5:
+            assert worker.ask("add", 1, 2) == 3
+        assert worker.text().count("Connected to") == 2
+        assert "onnection to broker lost" not in worker.text()
+
+
 @both
 def test_results_in_a_database(redis, loop, tmp_path, kind):
     backend = f"db+sqlite:///{tmp_path}/results"
@@ -223,9 +272,13 @@ def test_results_in_a_database(redis, loop, tmp_path, kind):
 def test_warm_shutdown(broker, loop, tmp_path, kind):
     """What runs is finished, what waits goes back to the broker."""
     with Worker(broker, tmp_path, "-c", "2", hub=loop) as worker:
-        results = [worker.send(f"nap_numbered{kind}", 3, n) for n in range(5)]
+        gate = tmp_path / "gate"
+        results = [worker.send(f"holds{kind}", str(gate), n) for n in range(5)]
         begun(worker, results[:2])
-        assert worker.stop() == 0
+        worker.process.send_signal(signal.SIGTERM)
+        worker.wait_for_line("Warm shutdown")
+        gate.touch()
+        assert worker.process.wait(PATIENCE) == 0
         assert [result.get(timeout=PATIENCE) for result in results[:2]] == [0, 1]
         with Worker(
             broker, tmp_path, "-c", "9", hub=loop, queue=worker.queue
@@ -257,9 +310,12 @@ def test_a_soft_shutdown_lets_short_tasks_end(redis, loop, tmp_path):
     )
     options = {"hub": loop, "app": "soft_app"}
     with Worker(redis, tmp_path, "-c", "9", **options) as worker:
-        short, long = worker.send("nap_numbered", 2, 1), worker.send("ends", 60)
+        gate = tmp_path / "gate"
+        short, long = worker.send("holds", str(gate), 1), worker.send("ends", 60)
         begun(worker, [short, long])
         worker.process.send_signal(signal.SIGQUIT)
+        worker.wait_for_line("Initiating Soft Shutdown")
+        gate.touch()
         assert short.get(timeout=PATIENCE) == 1
         worker.process.wait(PATIENCE)
 
@@ -285,7 +341,7 @@ def test_a_worker_that_is_killed_under_load_loses_no_task(broker, loop, tmp_path
 # -- without a worker -------------------------------------------------------------------
 
 
-def test_called_eagerly():
+def test_called_eagerly(loop):
     program = """
         import asyncio, sys, warnings
         from celery import Celery
@@ -317,8 +373,15 @@ def test_called_eagerly():
             return self.request.retries
 
         await_tasks(app)
+
+        @app.task
+        async def defined_after():
+            await asyncio.sleep(0)
+            return "after"
+
         result = who.delay()
         assert result.get() == (result.id, True)
+        assert defined_after.apply().get() == "after"
         assert add.apply((1, 2)).get() == 3
         assert (add.s(1, 2) | add.s(3)).apply_async().get() == 6
         assert fails.apply().state == "FAILURE"
@@ -332,6 +395,7 @@ def test_called_eagerly():
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", textwrap.dedent(program)],
         cwd=HERE,
+        env=os.environ | {"GREENIO_HUB": loop},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -11,6 +11,7 @@ import trustme
 from websockets.asyncio.client import connect
 
 from _gunicorn import Gunicorn
+from _websockets import PATIENT
 
 pytestmark = pytest.mark.slow
 
@@ -188,7 +189,7 @@ def test_websockets(gunicorn, words):
     server = gunicorn(SOCKETS, "--access-logfile", "-", *words)
 
     async def talk(number):
-        async with connect(f"ws://127.0.0.1:{server.port}/ws") as ws:
+        async with connect(f"ws://127.0.0.1:{server.port}/ws", **PATIENT) as ws:
             for size in (0, 10, 70_000):
                 message = f"{number}" * size
                 await ws.send(message)

@@ -6,11 +6,13 @@ import importlib.util
 import signal
 import socket
 import ssl
+import urllib.request
 
 import pytest
 import trustme
 
 from _gunicorn import SCRIPT, Gunicorn
+from _pages import Pasted, the_page_has
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,7 +65,7 @@ def test_requests_at_once_and_restarts(start):
     ]
     for sock in socks:
         sock.sendall(b"GET /sleep HTTP/1.0\r\n\r\n")
-    old = server.workers()
+    old = server.until(lambda: len(now := server.workers()) == 2 and now)
     server.send_signal(signal.SIGHUP)
     for sock in socks:
         with sock:
@@ -90,3 +92,29 @@ def test_files_with_and_without_tls(start, tmp_path):
     authority.configure_trust(context)
     server = start("--certfile", "cert.pem", "--keyfile", "key.pem", tls=context)
     assert server.respond("/file")[1] == data
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        ("howto/from-eventlet.md", "python -m greenio gunicorn -k eventlet app:app"),
+        (
+            "howto/gunicorn.md",
+            "python -m greenio gunicorn -k eventlet package.module:app",
+        ),
+        (
+            "reference/command-line.md",
+            "python -m greenio --monitor=0.5 --debug gunicorn -k eventlet app:app",
+        ),
+    ],
+)
+def test_the_commands_of_the_pages(page, command, tmp_path):
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "module.py").write_text(APP)
+    own = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}
+    with Pasted(the_page_has(page, command), tmp_path, **own) as server:
+        url = server.hear(r"Listening at: (http://\S+)")[1]
+        with urllib.request.urlopen(f"{url}/module", timeout=60) as answer:
+            assert answer.read().startswith(b"greenio")
+        assert server.end() == 0, server.log()

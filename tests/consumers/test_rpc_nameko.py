@@ -14,17 +14,25 @@ pytest.importorskip("nameko")
 
 from websockets.sync.client import connect
 
+from _pages import Pasted, the_page_has
 from _runtimes import PATIENCE, PROGRAMS, Running, run
+from _websockets import PATIENT
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def services(runtime, rabbitmq, tmp_path):
-    """The services, and the port of their HTTP server."""
+def free_address():
+    """Where nobody listens yet."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    settings = {"AMQP_URI": rabbitmq, "WEB_SERVER_ADDRESS": f"127.0.0.1:{port}"}
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def services(runtime, rabbitmq, free_address, tmp_path):
+    """The services, and the port of their HTTP server."""
+    port = int(free_address.partition(":")[2])
+    settings = {"AMQP_URI": rabbitmq, "WEB_SERVER_ADDRESS": free_address}
     (tmp_path / "settings.yaml").write_text(json.dumps(settings))
     command = ("nameko", "run", "--config", "settings.yaml", "nameko_services")
     with Running(
@@ -65,7 +73,7 @@ def test_calls_timer_http_and_the_end(services, runtime, rabbitmq, tmp_path):
 
 def test_websocket(services):
     running, port = services
-    with connect(f"ws://127.0.0.1:{port}/ws") as ws:
+    with connect(f"ws://127.0.0.1:{port}/ws", **PATIENT) as ws:
         ws.send(json.dumps({"method": "subscribe", "data": {}}))
         kinds = {}
         while len(kinds) < 3:
@@ -75,3 +83,19 @@ def test_websocket(services):
     assert kinds["news"] == {"from": "outer"}
     running.process.send_signal(signal.SIGTERM)
     assert running.ended() == 0, running.text()
+
+
+COMMAND = "python -m greenio nameko run --config settings.yaml package.services"
+
+
+def test_the_command_of_the_page(rabbitmq, free_address, tmp_path):
+    settings = {"AMQP_URI": rabbitmq, "WEB_SERVER_ADDRESS": free_address}
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings))
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "services.py").write_text("from nameko_services import *\n")
+    text = the_page_has("howto/openstack.md", COMMAND)
+    with Pasted(text, tmp_path, PYTHONPATH=str(PROGRAMS)) as services:
+        services.hear(r"tick greenio\.greenthread")
+        assert ask(int(free_address.partition(":")[2]), "/double/21") == (200, "42")
+        assert services.end() == 0, services.log()

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("os_ken")
 
-from _runtimes import PATIENCE, Running
+from _pages import Pasted, the_page_has
+from _runtimes import PATIENCE, PROGRAMS, Running
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,14 @@ class Switch:
         self.sock.close()
 
 
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @pytest.fixture
 def controller(runtime, tmp_path):
     """The controller, and its port."""
@@ -84,14 +93,7 @@ def controller(runtime, tmp_path):
     with Running(runtime, "openflow", str(port), folder=tmp_path) as running:
         running.hear("ready")
 
-        def listening():
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-            except ConnectionRefusedError:
-                return False
-            return True
-
-        running.until(listening, "the controller listens")
+        running.until(lambda: listens(port), "the controller listens")
         yield running, port
 
 
@@ -121,3 +123,25 @@ def test_switches_learn(controller, runtime):
         switch.close()
     everybody = {str(n) for n in range(1, 21)}
     running.until(lambda: everybody <= {*running.said("dead")}, "all are gone")
+
+
+def test_the_command_of_the_page(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = (PROGRAMS / "openflow.py").read_text()
+    # The variable is what the page sets.
+    program = program.replace('os.environ["OSKEN_HUB_TYPE"] = "eventlet"\n', "")
+    program = program.replace("sys.argv[1]", f'"{port}"')
+    (tmp_path / "controller.py").write_text(program)
+    text = "OSKEN_HUB_TYPE=eventlet python -m greenio controller.py"
+    with Pasted(the_page_has("howto/openstack.md", text), tmp_path) as controller:
+        assert controller.hear(r"(?m)^hub (.*)$")[1] == "greenio"
+        controller.hear("(?m)^ready")
+        controller.until(lambda: listens(port), "the controller listens")
+        switch = Switch(1, port)
+        switch.hear(MULTIPART_REQUEST)
+        controller.hear("(?m)^main 1$")
+        switch.packet_in(1, "0a0000000002", "0a0000000001")
+        assert switch.packet_out() == FLOOD
+        switch.close()
+        controller.hear("(?m)^dead 1$")

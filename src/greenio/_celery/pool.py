@@ -18,9 +18,11 @@ from celery import signals
 
 from .._greenthread.spawning import spawn_n
 from .._sync.event import Event
+from .cached_properties import read_without_locks
 from .handlers import run_handlers_green
 from .job import Job
 from .main_loop import take_heartbeats_without_waiting
+from .read_ahead import read_ahead
 from .redis_clients import share_clients
 from .restoring import restore_messages
 from .sharing import share_backend
@@ -80,6 +82,8 @@ class TaskPool(BasePool):
         """Get ready for tasks."""
         run_handlers_green(self)
         take_heartbeats_without_waiting()
+        read_without_locks()
+        read_ahead()
         restore_messages()
         share_clients()
         share_backend(self.app)

@@ -66,6 +66,13 @@ def prepare_all_tasks(app: Any) -> None:
         setattr(app, name, _preparing(getattr(app, name)))
     for task in list(app._tasks.values()):
         prepare_task(task)
+    # What is still to be made was told then by which function.
+    for proxy in list(app._pending):
+        proxy.__then__(_prepare_made, proxy)
+
+
+def _prepare_made(proxy: Any) -> None:
+    prepare_task(proxy._get_current_object())
 
 
 def _preparing(make: Callable[..., Any]) -> Callable[..., Any]:

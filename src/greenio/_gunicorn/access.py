@@ -20,7 +20,7 @@ from typing import Any
 from gunicorn.glogging import Logger, SafeAtoms
 
 from .._greenthread.spawning import spawn
-from .._sync.queue import LightQueue
+from .._sync.light_queue import LightQueue
 
 # What `Logger.atoms` itself asks the environment for.
 _ALWAYS = frozenset(

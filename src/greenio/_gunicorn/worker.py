@@ -38,11 +38,16 @@ from ..patcher import monkey_patch, original
 from ..wsgi import WSGI_LOCAL
 from . import asgiref
 from .access import AccessLog
+from .forking import wait_for_threads_before_forks
 from .parsed import ParsedListener
 from .policy import Policy, needs_gunicorns_parser, set_limits
 from .server import GunicornServer
 
 _LONGEST_BEAT = 1.0
+
+# The arbiter imports this, before it starts threads and registers for forks itself: what is
+# registered first is called last.
+wait_for_threads_before_forks()
 
 
 class GreenWorker(AsyncWorker):  # type: ignore[misc]
