@@ -13,6 +13,9 @@ files of 2,000 (``ulimit -n``).
 The cases: ``hello`` (GET, a few bytes), ``post`` (10 KB that are read), ``log`` (hello
 with the access log on), ``sleep`` (hello after 2 ms), and ``idle``: the memory of a
 connection that waits, in KiB.
+
+``bare greenlets`` is no server: it answers whatever comes with the same bytes. What
+``sleep`` costs it more than ``hello`` does, no server with green threads can save.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from greenlet import getcurrent, greenlet
 
 BODY = b"hello, world\n"
 UPLOAD = 10 * 1024
@@ -60,9 +65,15 @@ def greenio_server(loop: str, protocol: str, case: str, port: int) -> None:
     from greenio import hubs, wsgi
 
     hubs.use_hub(loop)
+
+    class Green(wsgi.HttpProtocol):
+        def __init__(self, *args: Any) -> None:
+            # Each connection has a green thread for it.
+            super().__init__(*args)
+
     kinds: dict[str, Any] = {
         "loop": wsgi.HttpProtocol,
-        "green": type("Green", (wsgi.HttpProtocol,), {}),
+        "green": Green,
         "classic": type(
             "Classic",
             (wsgi.HttpProtocol,),
@@ -149,6 +160,84 @@ def serve_with_uvicorn(app: Any, case: str, port: int) -> None:
     )
 
 
+class BareServer:
+    """The least that a request which sleeps takes: a greenlet, and a timer of the loop.
+
+    Nothing is parsed and the answer is always the same. Those who sleep until the same
+    millisecond share a timer, as greenio's do.
+    """
+
+    def __init__(self, case: str, port: int) -> None:
+        import uvloop
+
+        self.sleeps = case == "sleep"
+        self.loop: Any = uvloop.new_event_loop()
+        self.top = getcurrent()
+        self.ready: list[socket.socket] = []
+        self.idle: list[Any] = []
+        self.sleepers: dict[int, list[Any]] = {}
+        with socket.create_server(("127.0.0.1", port), backlog=4096) as self.listener:
+            self.listener.setblocking(False)
+            self.loop.add_reader(self.listener.fileno(), self.accept)
+            self.loop.run_forever()
+
+    def accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.setblocking(False)
+                self.loop.add_reader(sock.fileno(), self.receive, sock)
+
+    def receive(self, sock: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
+            data = sock.recv(65536)
+        if data:
+            if not self.ready:
+                self.loop.call_soon(self.serve)
+            self.ready.append(sock)
+        elif sock.fileno() >= 0:
+            self.loop.remove_reader(sock.fileno())
+            self.loop.call_soon(sock.close)
+
+    def serve(self) -> None:
+        socks = self.ready[:]
+        self.ready.clear()
+        for sock in socks:
+            worker: Any = self.idle.pop() if self.idle else greenlet(self.work)
+            worker.sock = sock
+            worker.switch()
+
+    def work(self) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+        me: Any = getcurrent()
+        while True:
+            if self.sleeps:
+                self.sleep()
+            with contextlib.suppress(OSError):
+                me.sock.send(answer)
+            self.idle.append(me)
+            self.top.switch()
+
+    def sleep(self) -> None:
+        when = round(self.loop.time() * 1000) + 2
+        if when in self.sleepers:
+            self.sleepers[when].append(getcurrent())
+        else:
+            self.sleepers[when] = [getcurrent()]
+            self.loop.call_later(0.002, self.wake, when)
+        self.top.switch()
+
+    def wake(self, when: int) -> None:
+        # Not in a timer's callback; see greenio's run queue.
+        self.loop.call_soon(self.resume, self.sleepers.pop(when))
+
+    @staticmethod
+    def resume(some: list[Any]) -> None:
+        for one in some:
+            one.switch()
+
+
 def granian_server(case: str, port: int) -> None:
     from granian.server.embed import Server  # noqa: F401 - is it there
 
@@ -168,7 +257,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-SERVERS: dict[str, tuple[str, Callable[[str, int], None]]] = {
+SERVERS: dict[str, tuple[str, Callable[[str, int], Any]]] = {
     "greenio uvloop": ("uvloop", lambda *a: greenio_server("uvloop", "loop", *a)),
     "greenio asyncio": ("greenio", lambda *a: greenio_server("asyncio", "loop", *a)),
     "greenio uvloop, green": (
@@ -184,6 +273,7 @@ SERVERS: dict[str, tuple[str, Callable[[str, int], None]]] = {
     "uvicorn (ASGI)": ("uvicorn", uvicorn_server),
     "uvicorn, greenio.asgi": ("uvicorn", greenio_asgi_server),
     "granian (WSGI)": ("granian", granian_server),
+    "bare greenlets, uvloop": ("uvloop", BareServer),
 }
 
 

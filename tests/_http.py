@@ -10,13 +10,21 @@ from typing import Any
 import greenio
 from greenio import wsgi
 
+# A request, and one that is its connection's last.
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
 
 class GreenPath(wsgi.HttpProtocol):
     """Changes nothing of how requests are read: a green thread per connection."""
 
+    def __init__(self, *args: Any) -> None:
+        # Of its own, so that the connection has to be served within it.
+        super().__init__(*args)
 
-class ClassicPath(wsgi.HttpProtocol):
-    """Overrides a parsing method, and with it gets the classic path."""
+
+class RestingPath(wsgi.HttpProtocol):
+    """Overrides a parsing method, and leaves it to the loop to wait for requests."""
 
     def get_environ(self) -> dict[str, Any]:
         environ = super().get_environ()
@@ -24,11 +32,16 @@ class ClassicPath(wsgi.HttpProtocol):
         return environ
 
 
+class ClassicPath(RestingPath, GreenPath):
+    """Overrides a parsing method, in a green thread per connection."""
+
+
 # How a connection is served: read by the loop, by a green thread, or by the methods of
-# the protocol.
+# the protocol, without a green thread between requests or in one.
 PATHS: dict[str, dict[str, Any]] = {
     "loop": {},
     "green": {"protocol": GreenPath},
+    "resting": {"protocol": RestingPath},
     "classic": {"protocol": ClassicPath},
 }
 

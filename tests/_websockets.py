@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import greenio
+from _fresh import PATIENCE
 from greenio._net.socket import GreenSocket
 
 KEY = base64.b64encode(bytes(range(16))).decode()
@@ -21,6 +22,8 @@ HANDSHAKE = {
     "Sec-WebSocket-Version": "13",
 }
 MASK = b"\x37\xfa\x21\x3d"
+# For clients of websockets, whose own ten seconds may be too few on a busy machine.
+PATIENT = {"open_timeout": PATIENCE, "close_timeout": PATIENCE}
 
 
 class _Input:

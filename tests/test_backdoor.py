@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import sys
 import warnings
@@ -271,3 +272,13 @@ def test_in_a_patched_program(loop):
         """,
         hub=loop,
     )
+
+
+def test_the_file_of_a_console():
+    file = io.StringIO("one\r\ntwo\nthree")
+    assert list(backdoor.FileProxy(file)) == ["one\n", "two\n", "three"]
+    written = io.StringIO()
+    console = backdoor.FileProxy(written)
+    console.writelines(["four\n", "five"])
+    assert console.getvalue() == "four\nfive"
+    assert console.isatty()

@@ -524,6 +524,7 @@ def test_workers_are_watched_by_option(command, site, loop, more):
         ("site_under_test:coroutine", "run it by: uvicorn site_under_test:coroutine"),
         ("site_under_test:instance", "run it by: uvicorn site_under_test:instance"),
         ("site_under_test:nothing", "cannot be called"),
+        ("site_under_test:make", "write: site_under_test:make()"),
         ("site_under_test:missing", "has no attribute 'missing'"),
         ("missing_module:app", "No module named 'missing_module'"),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 import greenio
 from _sockets import until_parked
+from _support import settle, until
 from greenio import connect, listen, serve, wrap_ssl
 from greenio._net.socket import GreenSocket
 
@@ -75,3 +76,58 @@ def test_no_connections_at_a_time(hub_name):
         serve(sock, fail, 0)
     with GreenSocket() as sock, pytest.raises(OSError):
         serve(sock, fail)
+
+
+class Accepts:
+    """What is no socket and accepts like one, as pyOpenSSL's connections do."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self.accepted = 0
+
+    def accept(self):
+        found = self._sock.accept()
+        self.accepted += 1
+        return found
+
+
+def test_who_is_accepted_while_there_is_no_room_is_closed_with_the_server(hub_name):
+    handling = []
+
+    def handle(connection, address):
+        handling.append(connection)
+        connection.recv(1)
+
+    with listen(LOCAL) as server:
+        listener = Accepts(server)
+        serving = greenio.spawn(serve, listener, handle, 1)
+        with (
+            connect(server.getsockname()) as first,
+            connect(server.getsockname()) as second,
+        ):
+            until(lambda: handling and listener.accepted == 2)
+            settle()
+            serving.kill()
+            assert second.recv(1) == b""
+            # Whoever is served goes on.
+            first.sendall(b"x")
+            assert first.recv(1) == b""
+    assert len(handling) == 1
+
+
+def test_somebody_else_may_say_that_it_is_over(hub_name):
+    with listen(LOCAL) as server:
+        serving = greenio.spawn(serve, server, fail)
+        until_parked(serving)
+        serving.kill(greenio.StopServe)
+        assert serving.wait() is None
+
+
+def test_whatever_accepts_is_served(hub_name):
+    with listen(LOCAL) as server:
+        serving = greenio.spawn(
+            serve, Accepts(server), lambda sock, _: sock.sendall(b"x")
+        )
+        with connect(server.getsockname()) as client:
+            assert client.recv(9) == b"x"
+        serving.kill()

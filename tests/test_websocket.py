@@ -16,7 +16,7 @@ import pytest
 import greenio
 from _sockets import PLACES, in_thread, reset, run_in, tcp_pair
 from _support import settle, until
-from _websockets import KEY, Peer, closing, encoded, serving
+from _websockets import KEY, PATIENT, Peer, closing, encoded, serving
 from greenio import sleep, spawn, websocket
 from greenio._net.socket import GreenSocket
 from greenio._ws import connection as connection_module
@@ -563,7 +563,7 @@ def test_the_client_of_websockets_in_a_thread(hub_name, compression):
     sync_client = pytest.importorskip("websockets.sync.client")
 
     def talk(url):
-        with sync_client.connect(url, compression=compression) as ws:
+        with sync_client.connect(url, compression=compression, **PATIENT) as ws:
             for size in (0, 1, 100, 70_000):
                 ws.send("é" * size)
                 assert ws.recv() == "é" * size
@@ -584,7 +584,7 @@ def test_clients_of_websockets_in_the_same_loop(run_async, compression):
     client = pytest.importorskip("websockets.asyncio.client")
 
     async def talk(url, number):
-        async with client.connect(url, compression=compression) as ws:
+        async with client.connect(url, compression=compression, **PATIENT) as ws:
             for turn in range(20):
                 await ws.send(f"{number} {turn} " * 50)
                 assert await ws.recv() == f"{number} {turn} " * 50

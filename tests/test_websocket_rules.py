@@ -12,6 +12,8 @@ import zlib
 
 import pytest
 
+import greenio
+from _support import until
 from _websockets import MASK, Peer, closing, encoded, serving
 from greenio.websocket import WebSocketWSGI
 
@@ -440,3 +442,23 @@ def test_every_mask_comes_off(hub_name):
             for size in (1, 2, 3, 4, 5, 63, 5119):
                 peer.send(encoded(2, data[:size], mask=mask))
                 assert peer.frame() == (BINARY, data[:size])
+
+
+def test_after_an_interrupted_short_message_nothing_is_sent(hub_name):
+    outcome = []
+
+    @WebSocketWSGI
+    def app(ws):
+        # Until the peer, who does not read, has no room left.
+        with greenio.Timeout(0.05, False):
+            while True:
+                ws.send(b"short")
+        outcome.append(ws.websocket_closed)
+        with pytest.raises(BrokenPipeError):
+            ws.send(b"more")
+        outcome.append("broken")
+
+    with serving(app) as server, Peer(server):
+        until(lambda: len(outcome) == 2)
+        assert outcome == [True, "broken"]
+        assert not server.errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 from types import SimpleNamespace
 
@@ -206,7 +207,8 @@ def test_in_a_patched_program(loop):
         done = []
 
         def talk():
-            with connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/") as ws:
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+            with connect(url, open_timeout=60, close_timeout=60) as ws:
                 for number in range(10):
                     ws.send(str(number) * 1000)
                     assert ws.recv(timeout=20) == str(number) * 1000
@@ -236,3 +238,18 @@ def test_options_of_the_wrong_kind_are_refused_at_the_call():
             WebSocketWSGI(print, origin_checker=wrong)
     names = WebSocketWSGI(print, supported_protocols=iter(["a", "b"]))
     assert names.supported_protocols == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EPIPE])
+def test_errors_of_the_system_in_a_handler(hub_name, number):
+    """Those of a peer who has gone are no failures of the program's."""
+
+    def handler(ws):
+        raise OSError(number, "from the handler")
+
+    with serving("default", WebSocketWSGI(handler)) as server, Peer(server) as peer:
+        code = 1011 if number == errno.EIO else 1000
+        assert peer.frame() == (CLOSE, code.to_bytes(2, "big"))
+        peer.send(closing())
+        peer.rest()
+        until(lambda: ("from the handler" in server.log.getvalue()) is (code == 1011))

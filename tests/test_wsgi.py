@@ -9,6 +9,8 @@ import pytest
 
 import greenio
 from _http import (
+    GET,
+    LAST,
     PATHS,
     echo,
     hello,
@@ -18,9 +20,6 @@ from _http import (
 )
 from greenio import wsgi
 from greenio.green import socket
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(params=PATHS)

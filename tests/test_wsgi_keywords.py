@@ -13,14 +13,22 @@ import time
 import pytest
 
 import greenio
-from _http import PATHS, GreenPath, Lines, hello, read_all, read_answer, serving
+from _http import (
+    GET,
+    LAST,
+    PATHS,
+    GreenPath,
+    Lines,
+    hello,
+    read_all,
+    read_answer,
+    serving,
+)
 from _support import settle, until
 from greenio import wsgi
 from greenio._http.connection import RUNNING
 from greenio.event import Event
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 FORWARDED = LAST.replace(
     b"Connection", b"X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nConnection"
 )
@@ -405,6 +413,8 @@ WRONG = [
     ({"site": 1}, TypeError, "WSGI application"),
     ({"site": None}, TypeError, "WSGI application"),
     ({"site": coroutine}, TypeError, "uvicorn"),
+    ({"site": len}, TypeError, "environ and start_response"),
+    ({"site": lambda: None}, TypeError, "pass what it returns"),
     ({"site": Asynchronous()}, TypeError, "uvicorn"),
     ({"sock": 1}, TypeError, "listening socket"),
     ({"log": 1}, TypeError, "log is a"),

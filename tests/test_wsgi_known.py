@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from _http import PATHS, hello, serving
+from _http import LAST, PATHS, hello, serving
 from greenio import wsgi
 from greenio._http.errors import RequestError
 from greenio._http.head import HeadParser
@@ -42,7 +42,6 @@ RESTS = [
     b"\r\nHost: a\r\n\r\n",
 ]
 ONE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 BASE = {"wsgi.version": (1, 0)}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import greenio
 import greenio.tpool
-from _http import PATHS, hello, read_answer, serving
+from _http import GET, PATHS, hello, read_answer, serving
 from _support import until
 from _tls import Certificates
 from _websockets import HANDSHAKE, encoded
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 RESET = b"\1\0\0\0\0\0\0\0"
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /read HTTP/1.1\r\nHost: a\r\n"
 UPGRADE = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
 UPGRADE = f"GET /ws HTTP/1.1\r\n{UPGRADE}\r\n".encode()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import greenio
-from _http import Answers, read_all, read_answer
+from _http import GET, LAST, Answers, read_all, read_answer
 from greenio.green import socket
 
 pytestmark = pytest.mark.skipif(
@@ -23,8 +23,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 MIB = 1 << 20
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 SITE = """
 import sys
@@ -35,11 +33,15 @@ hubs.use_hub(sys.argv[1])
 BLOCK = bytes(65536)
 read = sent = 0
 
-class Classic(wsgi.HttpProtocol):
+class Green(wsgi.HttpProtocol):
+    def __init__(self, *args):
+        super().__init__(*args)
+
+class Resting(wsgi.HttpProtocol):
     def get_environ(self):
         return super().get_environ()
 
-class Green(wsgi.HttpProtocol):
+class Classic(Resting, Green):
     pass
 
 def app(environ, start_response):
@@ -72,7 +74,8 @@ def blocks(size):
 
 listener = greenio.listen(("127.0.0.1", 0), backlog=4096)
 print(listener.getsockname()[1], flush=True)
-kind = {"classic": Classic, "green": Green}.get(sys.argv[2], wsgi.HttpProtocol)
+kinds = {"classic": Classic, "green": Green, "resting": Resting}
+kind = kinds.get(sys.argv[2], wsgi.HttpProtocol)
 limits = eval(sys.argv[3])
 wsgi.server(listener, app, protocol=kind, log_output=False, **limits)
 """
@@ -117,7 +120,7 @@ def running(loop, path="loop", **limits):
         site.process.stdout.close()
 
 
-paths = pytest.mark.parametrize("path", ["loop", "green", "classic"])
+paths = pytest.mark.parametrize("path", ["loop", "green", "resting", "classic"])
 amounts = pytest.mark.parametrize(
     "amount",
     [64 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.stress)],

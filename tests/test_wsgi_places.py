@@ -8,10 +8,8 @@ import pytest
 
 import greenio
 from _fresh import run
-from _http import PATHS, Lines, hello
+from _http import LAST, PATHS, Lines, hello
 from greenio import wsgi
-
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(params=PATHS)

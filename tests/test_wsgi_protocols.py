@@ -8,15 +8,13 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 import greenio
-from _http import PATHS, Lines, echo, hello, read_all, read_answer, serving
+from _http import GET, LAST, PATHS, Lines, echo, hello, read_all, read_answer, serving
 from _support import until
 from _websockets import HANDSHAKE, closing, encoded
 from greenio import hubs, wsgi
 from greenio.event import Event
 from greenio.websocket import WebSocketWSGI
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 POST = (
     b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody"
 )
@@ -347,17 +345,13 @@ def test_a_stop_ends_connections_that_wait_in_an_application(path, hub_name):
     assert "were still in use" not in site.log.text
 
 
-def test_set_idle_is_in_the_environment_of_subclasses(hub_name):
+def test_set_idle_is_in_the_environment(path, hub_name):
     def app(environ, start_response):
         environ["eventlet.set_idle"]()
         environ["eventlet.input"].get_socket().recv(1)
         return wsgi.ALREADY_HANDLED
 
-    class Protocol(wsgi.HttpProtocol):
-        def get_environ(self):
-            return super().get_environ()
-
-    with serving(app, protocol=Protocol, server_event=(event := Event())) as site:
+    with serving(app, server_event=(event := Event()), **path) as site:
         server = event.wait()
         with site.connect() as sock:
             sock.sendall(GET)
@@ -381,3 +375,14 @@ def test_a_closed_peer_is_told_apart_from_a_stop(path, hub_name):
         sock.sendall(f"GET / HTTP/1.1\r\n{head}\r\n".encode() + closing())
         assert read_all(sock).endswith(b"\x88\x02\x03\xe8")
     assert codes == [1000]
+
+
+def test_messages_of_http_server_go_to_the_log(hub_name):
+    class Protocol(wsgi.HttpProtocol):
+        def get_environ(self):
+            self.log_message("%d words for %s", 2, "the log")
+            return super().get_environ()
+
+    with serving(echo, protocol=Protocol) as site:
+        assert site.ask(POST).body == b"body"
+    assert "2 words for the log" in site.log.text

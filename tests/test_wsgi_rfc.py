@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import pytest
@@ -182,3 +183,31 @@ def test_the_end_of_a_connection_by_tls_is_said(end, path, certificates, hub_nam
 def test_hints_that_come_before_an_answer_have_heads_too():
     head = AnswerHead("103 Early Hints", [("Link", "</a.css>")], capitalize=False)
     assert head.lines == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>"
+
+
+@pytest.mark.parametrize(
+    ("begin", "status"),
+    [
+        (b"GET /" + b"a" * 9000, 414),
+        (b"PURGE /" + b"a" * 9000, 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 12000, 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 9000 + b"\r\n", None),
+    ],
+    ids=["line", "line of another method", "headers", "header"],
+)
+def test_a_head_without_end_is_refused_before_its_end(begin, status, path, hub_name):
+    with serving(hello, **path) as site, site.connect() as sock:
+        for start in range(0, len(begin), 1000):
+            try:
+                sock.sendall(begin[start : start + 1000])
+            except ConnectionError:
+                break
+            greenio.sleep(0)
+        if status is None:
+            sock.sendall(LAST)
+            status = 431
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            data = sock.recv(1000)
+        assert data.startswith(b"HTTP/1.1 %d " % status)
+    assert site.seen == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 
 import pytest
 import trustme
 
 import greenio
 from _http import (
+    LAST,
     PATHS,
     Answers,
     ClassicPath,
@@ -19,9 +22,8 @@ from _http import (
     serving,
 )
 from greenio import wsgi
+from greenio._net.socket import GreenSocket
 from greenio.green import socket, ssl
-
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(params=PATHS)
@@ -59,6 +61,58 @@ def test_an_application_may_take_the_socket(how, early, path, hub_name):
         assert site.ask(LAST).statuses == [200]
 
 
+def tls_listener():
+    """A listening socket with TLS, and what makes clients of it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    plain = greenio.listen(("127.0.0.1", 0))
+    return context.wrap_socket(plain, server_side=True), client
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("how", ["recv", "recv_into", "read"])
+def test_what_came_with_the_head_comes_first(how, secure, hub_name):
+    """From a socket that the application has taken, by each way to receive."""
+
+    def receive(sock, most):
+        if how == "recv_into":
+            buffer = bytearray(most)
+            return bytes(buffer[: sock.recv_into(buffer)])
+        # TLS sockets have both.
+        return getattr(sock, how, sock.recv)(most)
+
+    def app(environ, start_response):
+        sock = environ["eventlet.input"].get_socket()
+        assert sock.fileno() > 0
+        got = b""
+        while len(got) < len(b"early later"):
+            got += receive(sock, 4)
+        sock.sendall(got.upper())
+        return wsgi.ALREADY_HANDLED
+
+    listener, client = tls_listener() if secure else (None, None)
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    with serving(app, listener) as site, site.connect() as plain:
+        sock = (
+            client.wrap_socket(plain, server_hostname="localhost") if secure else plain
+        )
+        sock.sendall(upgrade + b"early ")
+        sock.sendall(b"later")
+        got = b""
+        while len(got) < len(b"early later"):
+            got += sock.recv(100)
+        assert got == b"EARLY LATER"
+        sock.close()
+
+
+def test_what_stands_for_an_answer_of_the_applications_own():
+    assert list(wsgi.ALREADY_HANDLED) == []
+    assert repr(wsgi.ALREADY_HANDLED) == "greenio.wsgi.ALREADY_HANDLED"
+
+
 # -- sockets -------------------------------------------------------------------------------------
 
 
@@ -77,18 +131,13 @@ def test_a_socket_that_is_not_green(path, hub_name):
 
 
 def test_tls(path, hub_name):
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+    listener, client = tls_listener()
     schemes = []
 
     def app(environ, start_response):
         schemes.append(environ["wsgi.url_scheme"])
         return echo(environ, start_response)
 
-    listener = context.wrap_socket(greenio.listen(("127.0.0.1", 0)), server_side=True)
     with serving(app, listener, **path) as site:
         # One that says nothing, and one that says nonsense, keep nobody waiting.
         silent = greenio.connect(site.address)
@@ -130,3 +179,44 @@ def test_a_classic_path_is_told_from_others():
     assert not Harmless._is_classic
     assert ClassicPath._is_classic
     assert Deeper._is_classic
+
+
+# -- accepting ---------------------------------------------------------------------------
+
+
+class Flaky(GreenSocket):
+    """A listening socket that some connections get lost of."""
+
+    def fail(self, *numbers):
+        self.numbers = list(numbers)
+
+    def accept(self):
+        if self.numbers:
+            number = self.numbers.pop(0)
+            raise OSError(number, os.strerror(number))
+        return super().accept()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ECONNABORTED, None),
+        (errno.EPERM, "wsgi could not accept a connection"),
+        (errno.EMFILE, "wsgi cannot accept connections for now"),
+    ],
+    ids=["aborted", "refused", "too many files"],
+)
+def test_a_connection_that_cannot_be_accepted_ends_no_server(
+    number, said, path, hub_name, monkeypatch
+):
+    waited = []
+    monkeypatch.setattr("greenio._http.accepting.sleep", waited.append)
+    listener = Flaky()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.fail(number)
+    with serving(hello, listener, **path) as site:
+        assert site.ask(LAST).statuses == [200]
+    assert said is None or said in site.log.text
+    assert "greenio" not in site.log.text or said
+    assert bool([seconds for seconds in waited if seconds]) is (said is not None)

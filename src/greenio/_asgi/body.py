@@ -14,7 +14,7 @@ import io
 from typing import Any
 
 from .._kernel.waiters import mutex
-from .._sync.queue import LightQueue
+from .._sync.light_queue import LightQueue
 from .._sync.semaphore import Semaphore
 
 # How many bytes of the body are enough for the time being.

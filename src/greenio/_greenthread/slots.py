@@ -8,13 +8,17 @@ a spawn in a slot costs hardly more than a spawn.
 * A slot that was handed to somebody who is killed, times out or is cancelled before
   using it goes to the next one (`Slots.give_back`).
 * A green thread that holds a slot never waits for another: all of them might, and none
-  would ever end. `Slots.take` tells it so.
+  would ever end. `Slots.spawn` has it do the work in place.
+* A slot is never only in the hands of a line, which an interrupt may make the last (see
+  `mutex`). It is free, or a waiter was woken with it, or a call that has not begun has it
+  (`unstarted`), or a `SlotThread`, which is made before. It passes from one to the other in
+  one step, and what was interrupted is put right by looking who has it: to give back
+  (`leave`) what was given back already does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -24,6 +28,8 @@ from .._kernel.current import hub_to_spawn_on
 from .._kernel.hub import Hub
 from .._kernel.waiters import (
     TIMED_OUT,
+    GiveBack,
+    Waiter,
     WaitQueue,
     acquire_timeout,
     drop,
@@ -36,15 +42,31 @@ from .thread import GreenThread
 
 
 class SlotThread(GreenThread):
-    """A green thread that holds a slot."""
+    """A green thread that holds a slot, or is about to."""
 
     __slots__ = ("_slots",)
 
-    _slots: Slots
+    # None while it holds none.
+    _slots: Slots | None
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
-        self._slots.leave(self)
-        GreenThread._end(self, state, result, error)
+        slots = self._slots
+        try:
+            if slots is not None:
+                slots.leave(self)
+            GreenThread._end(self, state, result, error)
+        except BaseException:
+            self._end_anyway(slots)
+            raise
+
+    def _interrupted(self, error: BaseException) -> None:
+        slots = self._slots
+        GreenThread._interrupted(self, error)
+        self._end_anyway(slots)
+
+    def _end_anyway(self, slots: Slots | None) -> None:
+        if slots is not None:
+            slots.leave(self)
 
 
 class MakesCalls(Protocol):
@@ -103,9 +125,20 @@ class Slots:
             self._hand_out()
 
     def _hand_out(self) -> None:
+        """Hand the free slots to those who wait; the mutex is held."""
         waiters = self.waiters
-        while self.free > 0 and waiters and waiters.wake_one():
+        while self.free > 0 and waiters:
+            waiter = waiters[0]
             self.free -= 1
+            handed = False
+            try:
+                handed = waiters.wake_first(waiter, None)
+            except BaseException:
+                handed = waiter.done and waiter.value is None
+                raise
+            finally:
+                if not handed:
+                    self.free += 1
 
     # -- as a semaphore ------------------------------------------------------------------
 
@@ -151,92 +184,136 @@ class Slots:
             feed.start_all()
         return self.running
 
-    def take(self) -> bool:
-        """Take a slot, waiting for it.
+    def spawn(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> GreenThread:
+        """Start a function in a slot, waiting for one; see `GreenPool.spawn`."""
+        hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
+        thread = SlotThread(hub, func, args, kwargs)
+        thread._slots = None
+        try:
+            if self._take(thread):
+                hub.wake(thread)
+                return thread
+        except BaseException:
+            self.call_off(thread)
+            raise
+        thread.run_in_place()
+        return thread
+
+    async def spawn_async(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> GreenThread:
+        """Start a function in a slot, awaiting one; see `GreenPool.spawn_async`."""
+        hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
+        thread = SlotThread(hub, func, args, kwargs)
+        thread._slots = None
+        try:
+            await self._take_async(thread)
+            hub.wake(thread)
+        except BaseException:
+            self.call_off(thread)
+            raise
+        return thread
+
+    def call_off(self, thread: SlotThread) -> None:
+        """Have a green thread not start, which may not be on the run queue."""
+        if thread._slots is not None and not (thread or thread.dead):
+            thread._kill_unstarted(())
+
+    def _take(self, thread: SlotThread) -> bool:
+        """Take a slot for a green thread that has not started, waiting for it.
 
         Returns:
             False if there is none and the caller is in one.
         """
+        waiter: Any = None
         try:
-            hold()
-            if self.free > 0:
-                self.free -= 1
-                return True
-            if getcurrent() in self.running:
-                return False
-            waiter = new_waiter("spawning on a full GreenPool")
-            waiters = self.waiters
-            if self.free > 0:
-                # Freed by who interrupted us in between.
-                self.free -= 1
-                return True
-            waiters.append(waiter)
-        finally:
-            drop()
-        waiters.wait(waiter, None, self.give_back)
+            try:
+                hold()
+                if self.free > 0:
+                    self.free -= 1
+                    thread._slots = self
+                    self.running.add(thread)
+                    return True
+                if getcurrent() in self.running:
+                    return False
+                waiter = new_waiter("spawning on a full GreenPool")
+                waiters = self.waiters
+                if self.free > 0:
+                    # Freed by who interrupted us in between.
+                    self.free -= 1
+                    thread._slots = self
+                    self.running.add(thread)
+                    return True
+                waiters.append(waiter)
+            finally:
+                drop()
+            waiters.wait(waiter, None, self.give_back)
+            thread._slots = self
+        except BaseException:
+            if waiter is not None and thread._slots is None:
+                self.not_taken(waiter, self.give_back)
+            raise
+        self.running.add(thread)
         return True
 
-    async def take_async(self) -> None:
+    async def _take_async(self, thread: SlotThread) -> None:
         """Take a slot as a coroutine, waiting for it."""
-        with mutex:
-            if self.free > 0:
-                self.free -= 1
-                return
-            waiter = new_task_waiter()
-            waiters = self.waiters
-            if self.free > 0:
-                self.free -= 1
-                return
-            waiters.append(waiter)
-        await waiters.wait_async(waiter, None, self.give_back)
+        waiter: Any = None
+        try:
+            with mutex:
+                if self.free > 0:
+                    self.free -= 1
+                    thread._slots = self
+                    self.running.add(thread)
+                    return
+                waiter = new_task_waiter()
+                waiters = self.waiters
+                if self.free > 0:
+                    self.free -= 1
+                    thread._slots = self
+                    self.running.add(thread)
+                    return
+                waiters.append(waiter)
+            await waiters.wait_async(waiter, None, self.give_back)
+            thread._slots = self
+        except BaseException:
+            if waiter is not None and thread._slots is None:
+                self.not_taken(waiter, self.give_back)
+            raise
+        self.running.add(thread)
+
+    def not_taken(self, waiter: Waiter, give_back: GiveBack) -> None:
+        """Have a waiter leave who was interrupted before he could use his slot.
+
+        `WaitQueue.wait` does so itself, unless it was about to begin or to return; then
+        this does nothing.
+        """
+        if waiter.done or waiter in self.waiters:
+            self.waiters.leave(waiter, give_back)
 
     def give_back(self, _value: object = None) -> None:
         """Take a slot back, or hand it on; the mutex is held."""
-        waiters = self.waiters
-        while self.free >= 0 and waiters:
-            if waiters.wake_one():
-                return
         self.free += 1
+        if self.waiters:
+            self._hand_out()
 
-    def leave(self, thread: GreenThread) -> None:
-        """Take a slot back, or hand it on; its green thread has ended."""
+    def leave(self, thread: SlotThread) -> None:
+        """Take a slot back, or hand it on; its green thread has ended.
+
+        To be called again if it was interrupted.
+        """
         try:
             hold()
+            if thread._slots is not None:
+                thread._slots = None
+                self.free += 1
             self.running.discard(thread)
-            self.give_back()
+            if self.waiters:
+                self._hand_out()
             # Whoever was just handed the slot comes before these, and fills it.
             if self.idle and not (self.running or self.unstarted):
                 self.idle.wake_all()
         finally:
             drop()
-
-    def enter(
-        self,
-        hub: Hub,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        context: Context | None = None,
-    ) -> SlotThread:
-        """Make a green thread in a slot that the caller has taken; it is not started."""
-        thread = SlotThread(hub, func, args, kwargs, context)
-        thread._slots = self
-        self.running.add(thread)
-        return thread
-
-    def start(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> GreenThread:
-        """Start a function in a slot that the caller has taken."""
-        thread: SlotThread | None = None
-        try:
-            hub: Hub = getattr(getcurrent(), "_hub", None) or hub_to_spawn_on("spawn")
-            thread = self.enter(hub, func, args, kwargs)
-            hub.wake(thread)
-        except BaseException:
-            with mutex:
-                if thread is not None:
-                    self.running.discard(thread)
-                self.give_back()
-            raise
-        return thread

@@ -11,8 +11,10 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
+from greenlet import getcurrent
+
+from .._greenthread.pool import GreenPool
 from .._greenthread.sleeping import sleep
-from .._kernel.waiters import mutex
 from .._net.constants import IPPROTO_TCP, TCP_NODELAY
 from .._net.ssl import GreenSSLSocket
 from . import settings
@@ -58,7 +60,12 @@ class Acceptor:
         self._listener: Any = server.socket
         self._serving = serving
         self._pool = pool
-        self._own_pool = own_pool
+        # Whether its free places can be waited for before somebody is accepted.
+        self._has_places: bool = own_pool or (
+            isinstance(pool, GreenPool)
+            # In the pool itself, it would wait for its own end.
+            and getcurrent() not in pool.coroutines_running
+        )
 
     def accept_all(self) -> None:
         """Accept until the server stops or the listening socket is closed."""
@@ -122,11 +129,10 @@ class Acceptor:
     def _wait_for_room(self) -> None:
         if self._serving is not None:
             self._serving.wait_for_room()
-        elif self._own_pool and self._pool.free() < 1:
-            slots = self._pool.sem
-            slots.take()
-            with mutex:
-                slots.give_back()
+        elif self._has_places:
+            while self._pool.free() < 1:
+                with self._pool.sem:
+                    pass
 
     def _serve(self, sock: Any, address: Any) -> None:
         try:

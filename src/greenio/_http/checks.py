@@ -21,7 +21,7 @@ def is_async(app: Any) -> bool:
 
 
 def check_application(app: Any) -> None:
-    """Raises: TypeError: It cannot be called, or is an asynchronous one."""
+    """Raises: TypeError: It cannot be called like one, or is an asynchronous one."""
     if not callable(app):
         raise TypeError(
             "wsgi.server() takes a WSGI application, a function of environ and "
@@ -31,6 +31,11 @@ def check_application(app: Any) -> None:
         raise TypeError(
             f"wsgi.server() takes a WSGI application, and {app!r} is an asynchronous "
             "one; serve ASGI applications by uvicorn"
+        )
+    if not takes_two(app):
+        raise TypeError(
+            f"wsgi.server() calls its application with environ and start_response, which "
+            f"{app!r} does not take; if it makes an application, pass what it returns"
         )
 
 
@@ -67,11 +72,25 @@ def check_version(version: Any) -> None:
 
 
 def check_protocol(protocol: Any) -> None:
-    """Raises: TypeError: It cannot be called."""
-    if not callable(protocol):
+    """Raises: TypeError: It cannot be called with a connection's state and the server."""
+    if not callable(protocol) or not takes_two(protocol):
         raise TypeError(
             f"protocol is a subclass of wsgi.HttpProtocol, not {protocol!r}"
         )
+
+
+def takes_two(call: Any) -> bool:
+    """Whether a call with two arguments may work, and does something of a program's."""
+    if isinstance(call, type) and call.__module__ == "builtins":
+        return False
+    try:
+        inspect.signature(call, follow_wrapped=False).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        # It does not say.
+        pass
+    return True
 
 
 def check_size(name: str, size: Any, least: int) -> None:

@@ -43,12 +43,14 @@ from .._debug.by_option import (
 from .._greenthread.sleeping import sleep
 from .._greenthread.spawning import spawn
 from .._kernel.current import get_hub, use_hub
+from .._loop.loops import loop_factory
 from .._net import constants
 from .._net.socket import GreenSocket
 from .._net.ssl import wrap_socket
+from .._std.errors import HubError
 from .._std.originals import monotonic, os_close, os_read, os_write, time_sleep
 from . import settings
-from .checks import check_log_format, check_seconds, check_size, is_async
+from .checks import check_log_format, check_seconds, check_size, is_async, takes_two
 from .logs import FORMATS, get_logger
 
 _TURN = 0.05
@@ -122,10 +124,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         parser.error(f"name the application as package.module:app, not {options.app!r}")
     if not 1 <= options.workers <= _MOST_WORKERS:
         parser.error(f"--workers takes a number from 1 to {_MOST_WORKERS}")
-    for given in ("hub", "certfile", "keyfile"):
-        if getattr(options, given) == "":
-            # Of a variable that is not set, say: no reason to serve without TLS.
-            parser.error(f"--{given} takes a name, not ''")
+    _check_names(options, parser)
     if options.keyfile and not options.certfile:
         parser.error("--keyfile is of no use without --certfile")
     if options.reuse_port and options.bind.startswith(("unix:", "fd:")):
@@ -149,6 +148,19 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     except ValueError as exc:
         parser.error(str(exc))
     return options
+
+
+def _check_names(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    for given in ("hub", "certfile", "keyfile"):
+        if getattr(options, given) == "":
+            # Of a variable that is not set, say: no reason to serve without TLS.
+            parser.error(f"--{given} takes a name, not ''")
+    if options.hub and ":" not in options.hub:
+        # A function's name is the workers' to look up, once the modules are patched.
+        try:
+            loop_factory(options.hub)
+        except HubError as exc:
+            parser.error(f"--hub {options.hub}: {exc}")
 
 
 def main(words: list[str]) -> int:
@@ -431,6 +443,11 @@ def load(spec: str) -> Callable[..., Any]:
     if is_async(found):
         raise TypeError(
             f"{spec} is an ASGI application, not a WSGI one; run it by: uvicorn {spec}"
+        )
+    if not takes_two(found):
+        raise TypeError(
+            f"{spec} is no WSGI application: it is not called with environ and "
+            f"start_response; if it makes an application, write: {spec}()"
         )
     return found  # type: ignore[no-any-return]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._net.socket import GreenSocket
+from .._net.socket import GreenSocket, say_goodbye
 from .._std.originals import raw_socket
 from . import settings
 from .body import Input
@@ -73,6 +73,9 @@ class Channel:
         "taken",
         "worker",
     )
+
+    # Whether the loop waits for its next request, and not the protocol.
+    rests = False
 
     def __init__(self, server: Server, sock: Any, address: Any) -> None:
         self.server: Server = server
@@ -262,6 +265,7 @@ class Channel:
             body = Input(self, None, self.sock)
         environ["wsgi.input"] = environ["eventlet.input"] = body
         environ["eventlet.posthooks"] = []
+        environ["eventlet.set_idle"] = self.set_idle
         address = self.address
         if type(address) is tuple:
             environ["REMOTE_ADDR"] = address[0]
@@ -363,20 +367,6 @@ class Channel:
                     break
                 left -= len(data)
         except (OSError, ValueError):
-            pass
-
-
-def say_goodbye(sock: Any) -> None:
-    """Tell a client by TLS that nothing more comes, without waiting for its word.
-
-    Else it could not tell this from somebody cutting it short (RFC 9112, 9.8).
-    """
-    connection = getattr(sock, "_sslobj", None)
-    if connection is not None:
-        try:
-            connection.shutdown()
-        except OSError:
-            # It would wait for the client's, or is no connection (any more).
             pass
 
 

@@ -56,6 +56,7 @@ _HOST = re.compile(
     r"(?:[\w\-.~!$&'()*+,;=%]*|\[[\w\-.~!$&'()*+,;=%:]+\])(?::[0-9]*)?", re.ASCII
 )
 _ABOVE_ASCII = re.compile(rb"[\x80-\xff]")
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
 _LINE_11 = b" HTTP/1.1\r\n"
 _LINE_10 = b" HTTP/1.0\r\n"
 
@@ -177,7 +178,7 @@ class HeadParser:
             self._parser = HttpRequestParser(self)
             line = head[: line_end + 2]
             if line.isascii() or _OTHER_VERSION.search(line):
-                raise self._refusal(line, exc) from None
+                raise self._refusal(head, exc) from None
             # It cannot be ASCII the second time.
             self.parse(with_quoted_target(head, line_end), environ, 3 * url_limit)
             self._give_raw_target(line, environ)
@@ -231,11 +232,11 @@ class HeadParser:
         self._parser.feed_data(b"GET" + head[len(method) :])
 
     @staticmethod
-    def _refusal(line: bytes, error: HttpParserError) -> RequestError:
-        """What llhttp's refusal of a head means, which begins with that line."""
-        if _OTHER_VERSION.search(line):
+    def _refusal(head: bytes, error: HttpParserError) -> RequestError:
+        """What llhttp's refusal of a head means."""
+        if _OTHER_VERSION.search(head[: head.find(b"\r\n") + 2]):
             return RequestError("505 HTTP Version Not Supported")
-        return bad_request(str(error))
+        return _meaning(head, error)
 
     @staticmethod
     def _wrong_line(version: bytes) -> RequestError:
@@ -306,6 +307,16 @@ class HeadParser:
         environ["QUERY_STRING"] = query.decode("latin-1")
 
 
+def _meaning(head: bytes, error: HttpParserError) -> RequestError:
+    """What llhttp's refusal of a head, or of a part of one, means."""
+    what = str(error)
+    if "Transfer-Encoding" in what and _LENGTH.search(head) is None:
+        line = head[: head.find(b"\r\n") + 2]
+        if line.endswith(_LINE_11):
+            return RequestError("501 Not Implemented", "Transfer-Encoding")
+    return bad_request(what)
+
+
 class HeadProbe:
     """Reads a head that comes in pieces, to refuse it before it is whole.
 
@@ -345,7 +356,7 @@ class HeadProbe:
         except HttpParserUpgrade:
             pass
         except HttpParserError as exc:
-            raise bad_request(str(exc)) from None
+            raise _meaning(data, exc) from None
 
     def _with_plain_line(self, data: bytes, url_limit: int) -> bytes:
         """Return what llhttp is to see instead of data with a first line like this."""

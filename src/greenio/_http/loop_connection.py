@@ -69,7 +69,7 @@ _END = 2
 _MOST_IDLE = 256
 
 
-class _RequestListener(Listener):
+class RequestListener(Listener):
     """A socket's reading listener that reads requests while nobody waits on it."""
 
     __slots__ = ("channel",)
@@ -126,14 +126,16 @@ class LoopChannel(Channel):
 
     __slots__ = ("head", "left", "listener", "serving")
 
+    listens = RequestListener
+
     def __init__(self, serving: LoopServing, sock: GreenSocket, address: Any) -> None:
         super().__init__(serving.server, sock, address)
         self.serving: LoopServing = serving
         self.head: bytes = b""
         # How much is dropped before the end, when lingering.
         self.left: int = 0
-        listener = _RequestListener(serving.hub.descriptors, _raw_fileno(sock), READ)
-        self.listener: _RequestListener = listener
+        listener = self.listens(serving.hub.descriptors, _raw_fileno(sock), READ)
+        self.listener: RequestListener = listener
         listener.channel = self
         sock._reader = listener
         listener.register()

@@ -6,6 +6,9 @@ path: `http.server`'s cycle of `handle_one_request`, `parse_request`, `get_envir
 `handle_one_response` over `rfile` and `wfile`, with each step where eventlet has it. The
 same is refused there, by `_check_request`, and the answer is an `Exchange` like any
 other. A subclass may loosen the rules on purpose: ``reject_bad_requests = False``.
+
+Where a class leaves the course of a connection as it is (`read_by_loop`), its green thread
+does not outlast the requests: `handle` returns between them, and is called again.
 """
 
 from __future__ import annotations
@@ -135,6 +138,16 @@ class HttpProtocol(BaseHTTPRequestHandler):
         )
 
     def __init__(self, conn_state: list[Any], server: Any) -> None:
+        self._prepare(conn_state, server)
+        try:
+            self.handle()
+        finally:
+            self.finish()
+
+    # -- the connection ---------------------------------------------------------------
+
+    def _prepare(self, conn_state: list[Any], server: Any) -> None:
+        """Do what comes before the first request."""
         self.request: Any = conn_state[1]
         self.client_address: tuple[str, int] = conn_state[0]
         self.conn_state = conn_state
@@ -145,12 +158,6 @@ class HttpProtocol(BaseHTTPRequestHandler):
             self.minimum_chunk_size = least
         self.channel: Channel = server.channel_of(conn_state)
         self.setup()
-        try:
-            self.handle()
-        finally:
-            self.finish()
-
-    # -- the connection ---------------------------------------------------------------
 
     def setup(self) -> None:
         """Make `rfile` and `wfile`."""
@@ -165,7 +172,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
         """Nothing: `Server.process_request` closes the connection."""
 
     def handle(self) -> None:
-        """Serve the connection until its end."""
+        """Serve the connection until its end, or until the loop is to wait for more."""
         channel = self.channel
         if not self._is_classic:
             GreenConnection(channel, self.conn_state).run()
@@ -180,12 +187,24 @@ class HttpProtocol(BaseHTTPRequestHandler):
                     self.conn_state[2] = settings.STATE_IDLE
                 if self.close_connection:
                     break
+                self._forget_request()
                 channel.since = channel.server.now
-                channel.phase = HEAD if channel.buffer else IDLE
+                if channel.buffer:
+                    channel.phase = HEAD
+                    continue
+                channel.phase = IDLE
+                if channel.rests and type(self.rfile) is ReadingFile:
+                    return
         except OSError:
             return
         if not channel.taken and channel.phase == RUNNING:
             channel.linger()
+
+    def _forget_request(self) -> None:
+        """Drop most of what a request has taken: the next may be long in coming."""
+        attributes = self.__dict__
+        attributes.pop("environ", None)
+        attributes.pop("headers", None)
 
     # -- one request --------------------------------------------------------------------
 
@@ -417,6 +436,17 @@ class HttpProtocol(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Write a message of `http.server`'s to the server's log."""
         self.server.log_message(format % args)
+
+
+def read_by_loop(protocol: Any) -> bool:
+    """Whether the loop may wait for the requests of a protocol's connections.
+
+    It may, if nothing of the program's is to run from a connection's beginning to its end.
+    """
+    return type(protocol) is type and all(
+        getattr(protocol, name, None) is getattr(HttpProtocol, name)
+        for name in ("__new__", "__init__", "setup", "handle", "finish")
+    )
 
 
 def _is_absolute(method: str, target: str) -> bool:

@@ -53,8 +53,8 @@ def server(
         log: Where to write: a logger, a file, or None for standard error.
         environ: What to add to each request's environment.
         max_size: How many connections may be open at once. By default there is no limit
-            on those that wait, and 1024 on requests that run at once; with `protocol`,
-            or TLS, 1024 connections.
+            on those that wait, and 1024 on requests that run at once; with TLS, or a
+            `protocol` that takes a green thread for each, 1024 connections.
         max_http_version: ``"HTTP/1.0"`` to speak that to everybody.
         protocol: A subclass of `HttpProtocol` that serves a connection.
         server_event: An event to send the `Server` to.

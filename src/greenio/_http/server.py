@@ -25,7 +25,7 @@ from .._greenthread.sleeping import sleep
 from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub
-from .._net.socket import GreenSocket
+from .._net.socket import GreenSocket, say_goodbye
 from .._net.ssl import GreenSSLSocket, wrap_socket
 from .._reactor.timers import Timer
 from .._std.originals import monotonic
@@ -53,7 +53,6 @@ from .connection import (
     LINGERING,
     RUNNING,
     Channel,
-    say_goodbye,
 )
 from .errors import RequestError
 from .exchange import Exchange, FileWrapper
@@ -61,7 +60,8 @@ from .head import HeadParser
 from .known import Heads
 from .logs import Clock, ErrorFile, access_line, get_logger
 from .loop_connection import LoopChannel, LoopServing
-from .protocol import HttpProtocol, addr_to_host_port
+from .protocol import HttpProtocol, addr_to_host_port, read_by_loop
+from .resting import RestingChannel
 from .stalled import Stalled
 
 _LINGER = 2.0
@@ -108,8 +108,8 @@ class Server(HTTPServer):
 
     # How many connections are accepted before others have a turn.
     accepted_at_once = 32
-    # When it stops: whether it first accepts what waits for that, and for how long after
-    # its last request a connection may bring another, instead of being ended.
+    # When it stops: whether it first accepts what waits for that, and for how long, from
+    # then or from its last answer on, a connection may bring another request.
     accepts_rest = False
     idle_grace: float = 0.0
 
@@ -289,7 +289,9 @@ class Server(HTTPServer):
         self, serving: LoopServing, sock: GreenSocket, address: Any
     ) -> LoopChannel:
         """Make what has the loop read a connection."""
-        return LoopChannel(serving, sock, address)
+        if self.protocol is HttpProtocol or not self.protocol._is_classic:
+            return LoopChannel(serving, sock, address)
+        return RestingChannel(serving, sock, address)
 
     def channel_of(self, conn_state: list[Any]) -> Channel:
         """The channel of a connection that `process_request` serves."""
@@ -452,7 +454,7 @@ class Server(HTTPServer):
         serving: LoopServing | None = None
         pool = custom_pool
         if custom_pool is None:
-            if self.protocol is HttpProtocol and not is_tls(listener):
+            if read_by_loop(self.protocol) and not is_tls(listener):
                 serving = LoopServing(self, max_size, copy_context())
             else:
                 pool = GreenPool(max_size or settings.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)
@@ -504,18 +506,22 @@ class Server(HTTPServer):
         limit = self.graceful_timeout
         first = max(_NEXT_REQUEST, self.idle_grace)
         try:
+            # Who was accepted last has a green thread that has not begun.
+            sleep(0)
             while self.channels:
                 passed = monotonic() - begun
                 if limit is not None and passed >= limit:
                     break
-                recent = monotonic() - self.idle_grace
+                # Looked at here, too: the sweep's is too old to count a grace from.
+                self.now = now = monotonic()
+                recent = now - self.idle_grace
                 for channel in list(self.channels):
                     if channel.held:
                         channel.end_held()
                     # A client that has just connected, or just been answered, may send
                     # its request any moment: closed now, it would be lost.
                     elif channel.phase == IDLE:
-                        if passed > _NEXT_REQUEST and channel.since <= recent:
+                        if passed > first and channel.since <= recent:
                             channel.end_idle()
                     elif (
                         channel.phase == HEAD and not channel.buffer and passed > first

@@ -179,7 +179,7 @@ class RFC6455WebSocket(WebSocket):
             self._write(frame(opcode, payload, mask=self.client, fin=final))
             if opcode == CLOSE:
                 self.websocket_closed = self._close_sent = True
-                self.socket.shutdown(SHUT_WR)
+                self._end_stream()
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping; the peer answers with a pong, which `wait` takes off.
@@ -231,11 +231,21 @@ class RFC6455WebSocket(WebSocket):
             payload = close_payload(code, reason) if code != NO_STATUS else b""
             try:
                 self.socket.sendall(frame(CLOSE, payload, mask=self.client))
-                self.socket.shutdown(SHUT_WR)
+                self._end_stream()
             except OSError as error:
                 # There is nobody to tell any more.
                 if error.errno not in GONE and not isinstance(error, TimeoutError):
                     raise
+
+    def _end_stream(self) -> None:
+        """End this side of the stream; by TLS, too, or it might have been cut off."""
+        sock = self.socket
+        # A socket with TLS would forget by `shutdown` how the rest is to be read.
+        end = getattr(sock, "_end_writing", None)
+        if end is None:
+            sock.shutdown(SHUT_WR)
+        else:
+            end()
 
     # -- receiving ---------------------------------------------------------------------
 
