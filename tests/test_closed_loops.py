@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
+import threading
 import weakref
 
 import pytest
@@ -138,3 +141,50 @@ def test_one_that_is_taken_apart_leaves_the_next_loop_visible(hub_name, loop_fac
         assert loop.run_until_complete(main()) == (None, True)
     finally:
         loop.close()
+
+
+def test_it_is_forgotten_in_its_own_thread(hub_name, loop_factory):
+    """Only there can its green threads end, and only there is the wake-up descriptor unset."""
+    ended, never = [], event.Event()
+
+    def body():
+        try:
+            never.wait()
+        finally:
+            ended.append(threading.get_ident())
+
+    def elsewhere():
+        other = loop_factory()
+        try:
+            other.run_until_complete(greenio.run_green(greenio.sleep, 0))
+        finally:
+            other.close()
+
+    # Which the last loop of another test may have left.
+    signal.set_wakeup_fd(-1)
+    close_with(hub_name, body)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    gc.collect()
+    descriptor = signal.set_wakeup_fd(-1)
+    # None, or one that is still open.
+    assert descriptor == -1 or not os.get_blocking(descriptor)
+    assert ended == []
+    elsewhere()
+    assert ended == [threading.get_ident()]
+
+
+def test_those_of_a_thread_that_has_ended_are_forgotten_anywhere(hub_name):
+    loops = []
+
+    def lives():
+        # Who still waited there would never go away: his OS thread is gone.
+        loops.append(close_with(hub_name, int)[1])
+
+    thread = threading.Thread(target=lives)
+    thread.start()
+    thread.join()
+    assert loops[0] in current.attached_hubs
+    close_with(hub_name, int)
+    assert loops[0] not in current.attached_hubs

@@ -13,7 +13,7 @@ import pytest
 import greenio
 from _sockets import in_thread
 from _support import end_loop, until, until_async
-from greenio import event, hubs, sleep, spawn
+from greenio import event, hubs, semaphore, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio._kernel.hidden_loop import twin_of
 from greenio.hubs import HubClosedError, HubError, IOClosed
@@ -264,6 +264,35 @@ def test_switch(hub_name):
     assert hub.switch() == "value"
 
 
+@pytest.mark.parametrize("waits_for", ["turn", "event", "permit"])
+@pytest.mark.parametrize("args", [(), ("value",)], ids=["bare", "value"])
+def test_switch_is_not_resumed_for_an_earlier_wait(hub_name, waits_for, args):
+    """Who is woken and interrupted in one turn has a resume left that is for nothing."""
+    woken = event.Event()
+    permits = semaphore.Semaphore(0)
+    wait = {"turn": sleep, "event": woken.wait, "permit": permits.acquire}[waits_for]
+    fired = []
+
+    def fire(switch):
+        fired.append(True)
+        switch(*args)
+
+    def work():
+        hub = hubs.get_hub()
+        with pytest.raises(KeyError):
+            wait()
+        hub.schedule_call_global(0.001, fire, greenio.getcurrent().switch)
+        outcome = hub.switch()
+        return outcome, list(fired)
+
+    worker = spawn(work)
+    sleep()
+    woken.send()
+    permits.release()
+    worker.kill(KeyError)
+    assert worker.wait() == (args[0] if args else (), [True])
+
+
 def test_switch_in_the_loop_greenlet_is_refused(run_async):
     async def main():
         hub = hubs.get_hub()
@@ -461,3 +490,30 @@ def test_the_hub_of_those_who_do_not_see_the_loop_has_all_that_a_hub_has():
         assert hasattr(twin, name) is hasattr(hub, name)
     assert twin.main is hub.main
     assert twin.get_timers_count() == hub.get_timers_count()
+
+
+# -- closing --------------------------------------------------------------------------------
+
+
+def test_who_may_close_an_owned_hub(hub_name):
+    with pytest.raises(RuntimeError, match="from the main greenlet of its own thread"):
+        spawn(hubs.get_hub().close).wait()
+
+
+def test_an_attached_hub_is_closed_by_who_runs_its_loop(run_async):
+    async def main():
+        with pytest.raises(RuntimeError, match="whoever runs its loop ends it"):
+            hubs.get_hub().close()
+
+    run_async(main)
+
+
+def test_closing_again_does_nothing():
+    def work():
+        hub = hubs.get_hub()
+        sleep(0)
+        hub.close()
+        hub.close()
+        return hub.closed
+
+    assert in_thread(work)

@@ -350,6 +350,24 @@ def test_wait_lets_the_loop_run(hub):
     hub.wait()
 
 
+def test_wait_in_the_greenlet_of_the_loop_returns_at_once(hub):
+    done = []
+    hub.schedule_call_global(0, lambda: done.append(hub.wait(1000)))
+    until(lambda: done)
+    assert done == [None]
+
+
+def test_what_is_told_of_a_closed_descriptor_may_fail(hub, failures, ends):
+    def fails(error):
+        raise LookupError("when it was told") from error
+
+    hub.add(hub.READ, ends[0], nothing, fails, None)
+    hubs.notify_close(ends[0])
+    until(lambda: failures)
+    assert [type(each["exception"]) for each in failures] == [LookupError]
+    assert isinstance(failures[0]["exception"].__cause__, hubs.IOClosed)
+
+
 def test_squelched_exceptions_are_reported(hub, failures, ends):
     def info():
         try:

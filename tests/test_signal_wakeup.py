@@ -162,3 +162,29 @@ def test_what_a_handler_raises_while_the_descriptor_is_written_to(loop):
         hub=loop,
     )
     assert printed == "raised\nraised\n"
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "free"])
+def test_one_that_was_closed_before_is_not_put_back(taken):
+    """Neither if its number has been given to somebody else meanwhile."""
+    printed = run(
+        f"""
+        import os, signal
+        import greenio
+
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
+        os.close(writer)
+        others = [os.dup(reader)] if {taken} else []
+        assert others in ([], [writer])
+        woken = greenio.Event()
+        signal.signal(signal.SIGALRM, lambda *_: woken.send("woken"))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        print(woken.wait())
+        greenio.hubs.get_hub().abort()
+        print(signal.set_wakeup_fd(-1))
+        """,
+        hub="asyncio",
+    )
+    assert printed == "woken\n-1\n"

@@ -27,7 +27,13 @@ from .._loop.mutex import in_section
 from .._reactor import timers as _timers
 from .._std.errors import BlockingInLoopError, HubError
 from .._std.interpreter_exit import NO_GREENLET, call_at_exit_last
-from .._std.originals import current_task, get_ident, in_main_thread, thread_local
+from .._std.originals import (
+    current_task,
+    get_ident,
+    in_main_thread,
+    is_running_elsewhere,
+    thread_local,
+)
 from .hidden_loop import hidden_hub, running_loop, twin_of
 from .hub import Hub
 
@@ -89,6 +95,8 @@ acting: dict[greenlet, greenlet] = {}
 
 # Told of each hub that a thread has made for itself; set by `loop_that_is_set`.
 prepare_own_hub: Callable[[Hub], None] | None = None
+# Moves to a hub that has just been made those whose loop has stopped; set by `outliving`.
+bring_along: Callable[[], None] | None = None
 
 
 def get_hub() -> Hub:
@@ -332,6 +340,9 @@ def _forget_closed_loops() -> None:
         if not loop.is_closed():
             continue
         hub.closed = True
+        # Green threads end in their own OS thread, where the wake-up descriptor is unset, too.
+        if not hub._ended and is_running_elsewhere(hub.thread_id):
+            continue
         # Not in the middle of a primitive: `finally` blocks of the user's run now.
         if not in_section():
             attached_hubs.pop(loop, None)
@@ -368,6 +379,8 @@ def get_own_hub() -> Hub:
         if prepare_own_hub is not None:
             prepare_own_hub(hub)
         _state.guard = _ThreadEnd(hub)
+        if bring_along is not None:
+            bring_along()
     return hub
 
 

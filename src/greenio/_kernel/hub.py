@@ -16,7 +16,6 @@ gets GreenletExit from the interpreter. They can be found all the same; see `Run
 from __future__ import annotations
 
 import asyncio
-import gc
 import weakref
 from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable
@@ -29,17 +28,16 @@ from greenlet import getcurrent, greenlet
 from .._loop.interrupts import give_up, take_over
 from .._loop.loops import finish_run
 from .._loop.signals import SignalWakeup
-from .._reactor.calls import LostCall, is_lost
 from .._reactor.descriptors import DescriptorTable
 from .._reactor.hub_callbacks import HubCallbacks
-from .._reactor.moments import Moment
-from .._reactor.timers import LocalTimer, Timer
 from .._std.errors import HubClosedError
 from .._std.originals import all_tasks, current_task, get_ident
-from .entries import Throw, deliver, throw_into
+from .entries import Call, Raise, Throw, deliver, throw_into, waits_in_finalizer
 from .hub_statistics import HubStatistics, statistics_of
+from .overdue import resume_overdue
 from .run_queue import RunQueue
 from .shutdown import end_green_threads, outlives_its_loop, shutdown_timeout
+from .supervisor import Supervisor, shown_loops
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
@@ -111,7 +109,9 @@ class Hub(RunQueue, HubCallbacks):
         self.closed: bool = False
         self.timers = 0
         self.descriptors: DescriptorTable = DescriptorTable(self)
-        self._signals = SignalWakeup(loop, self._take_over if owned else None)
+        self._signals = SignalWakeup(
+            loop, self._resume_interrupted, self._take_over if owned else None
+        )
         self.watched: bool = False
         # Which of the twins the main greenlet belongs to.
         self.mains_hub: Hub = self
@@ -149,22 +149,42 @@ class Hub(RunQueue, HubCallbacks):
         """Go on in the loop greenlet, which begins by that."""
         beginning = self.loop_greenlet
         try:
-            return beginning.switch()
+            result = beginning.switch()
+            # A main program that only yields comes back before the run queue's turn, and
+            # what it yields next is not to be part of that.
+            self._signals.handlers.let_go()
+            ready = self.mains_hub.ready
+            if ready and isinstance(ready[0], Call):
+                ready.popleft()
+            return result
         except BaseException:
-            if beginning.dead:
+            if beginning is self.loop_greenlet and beginning.dead:
                 # An interrupt came before anything there could catch it.
-                children = self.green_threads()
-                self._make_loop_greenlet()
-                for child in children:
-                    child.parent = self.loop_greenlet
+                self._replace_loop_greenlet()
             raise
 
     def _make_loop_greenlet(self) -> None:
-        self.set_loop_greenlet(greenlet(self._run_loop, self.main), get_ident())
+        self.set_loop_greenlet(greenlet(self._live, self.main), get_ident())
         self.loop_switch: Callable[..., Any] = self._begin
 
-    def _run_loop(self) -> None:
+    def _replace_loop_greenlet(self) -> None:
+        children = self.green_threads()
+        self._make_loop_greenlet()
+        for child in children:
+            child.parent = self.loop_greenlet
+
+    def _live(self) -> None:
         """The body of an owned hub's loop greenlet."""
+        try:
+            self._run_loop()
+        except BaseException:
+            # The second of two interrupts, which came while the first was being handled.
+            # The next who parks begins anew.
+            if not self.closed:
+                self._replace_loop_greenlet()
+            raise
+
+    def _run_loop(self) -> None:
         # Those that left the loop, for the main program.
         interrupts: list[BaseException] = []
         while not self.closed:
@@ -185,10 +205,9 @@ class Hub(RunQueue, HubCallbacks):
         main = self.main
         assert main is not None
         take_over(self)
-        for queue in (self, self.twin):
-            if queue is not None:
-                queue.resume_interrupted()
+        self._resume_interrupted()
         self._signals.arm()
+        self._hold_handlers()
         if not self.watched and watch_for_deadlocks is not None:
             self.watched = watch_for_deadlocks(self)
         # Left by a hub that hides it; a loop does not start where one is seen.
@@ -204,6 +223,30 @@ class Hub(RunQueue, HubCallbacks):
         for call in self.stop_calls:
             call()
 
+    def _resume_interrupted(self) -> None:
+        for queue in (self, self.twin):
+            if queue is not None:
+                queue.resume_interrupted()
+
+    def _hold_handlers(self) -> None:
+        """Have none of them raise before the loop runs; see `held_handlers`."""
+        if self._signals.handlers.hold(self.loop_greenlet):
+            queue = self.mains_hub
+            if queue.ready:
+                # Nobody is to find out.
+                queue.ready.appendleft(Call(self._let_handlers_go))
+            else:
+                queue.schedule(Call(self._let_handlers_go))
+
+    def _let_handlers_go(self) -> None:
+        while True:
+            try:
+                self._signals.handlers.let_go()
+            except BaseException as exc:
+                self.wake(Raise(exc))
+            else:
+                return
+
     def _take_over(self) -> None:
         if not self.closed:
             take_over(self)
@@ -216,11 +259,16 @@ class Hub(RunQueue, HubCallbacks):
         """Have the loop run again after an interrupt, and miss nothing."""
         self._release_main()
         finish_run(self.loop)
-        self._resume_timers()
+        resume_overdue(self)
 
     def _raise_in_main(self, interrupts: list[BaseException]) -> None:
         error = interrupts[:1]
         assert self.main is not None
+        if waits_in_finalizer(self.main):
+            self.raise_in_main(error[0], error[0].__traceback__)
+            del interrupts[0]
+            return
+        self._forget_turns_of(self.main)
         try:
             # Back when the main greenlet parks the next time.
             deliver(self.main, error, error[0].__traceback__)
@@ -228,25 +276,14 @@ class Hub(RunQueue, HubCallbacks):
             if not error:
                 del interrupts[0]
 
-    def _resume_timers(self) -> None:
-        """Have the calls made that were due when an interrupt came before them.
+    def _forget_turns_of(self, main: greenlet) -> None:
+        """Have an exception end the wait that the main program was to be resumed in.
 
-        The loop has forgotten them. Finding them is slow, and so rare that nothing is to
-        be kept for it.
+        Else the turns would be the next wait's, and one who yields would pass them on.
         """
-        now = self.loop.time()
-        for timer in gc.get_objects():
-            if type(timer) is asyncio.TimerHandle:
-                if is_lost(timer, self.loop, now):
-                    self.wake(LostCall(timer))
-            elif type(timer) in (Moment, LocalTimer, Timer):
-                try:
-                    overdue = timer.is_overdue(self, now)
-                except AttributeError:
-                    # Whoever was making it has been interrupted.
-                    continue
-                if overdue:
-                    timer.make_due()
+        for queue in (self, self.twin):
+            while queue is not None and queue.forget_turn(main):
+                pass
 
     def pass_on(self, error: BaseException) -> None:
         """Raise what came up in the loop greenlet in the main program.
@@ -256,7 +293,10 @@ class Hub(RunQueue, HubCallbacks):
         that somebody else runs it is raised here, for him.
         """
         main = self.main
-        if main:
+        if main and waits_in_finalizer(main):
+            self.raise_in_main(error, error.__traceback__)
+        elif main:
+            self._forget_turns_of(main)
             throw_into(main, (error, None, error.__traceback__))
         else:
             raise error
@@ -330,20 +370,34 @@ class Hub(RunQueue, HubCallbacks):
 
     def supervise(self) -> None:
         """Have the green threads ended when the running loop cancels its tasks."""
-        supervisor = asyncio.Task(
-            self._supervise(), loop=self.loop, name="greenio-supervisor"
-        )
-        # A loop that is closed without cancelling its tasks, as many scripts do, is no
-        # reason to print "Task was destroyed but it is pending".
-        supervisor._log_destroy_pending = False  # type: ignore[attr-defined]
-        self._supervisor = supervisor
-        supervisor.add_done_callback(self._supervised)
+        self._begin_to_supervise()
 
-    def _supervised(self, supervisor: asyncio.Task[None]) -> None:
-        self._signals.disarm()
+    def _begin_to_supervise(self) -> Supervisor:
+        supervisor = Supervisor(self._supervise(), self.loop, self._replace)
+        self._supervisor = supervisor
+        supervisor.when_done(self._supervised)
+        return supervisor
+
+    def _replace(self, supervisor: Supervisor) -> None:
+        """Let a supervisor end that the program waits for: another one takes its place."""
+        released = supervisor.released
+        # Where nobody would show the next one when the loop stops, this one stays. So it
+        # does for a hub that has moved here, whose loop ends with its own hub.
+        if (
+            released is None
+            or supervisor is not self._supervisor
+            or self.moved
+            or self.loop not in shown_loops
+        ):
+            return
+        self._begin_to_supervise().hide()
+        released.set_result(None)
+
+    def _supervised(self, supervisor: Supervisor) -> None:
         if not supervisor.cancelled():
             supervisor.exception()
         if self._supervisor is supervisor:
+            self._signals.disarm()
             # KeyboardInterrupt came, and left the loop, before the task had really begun.
             self._supervisor = None
             ending = asyncio.Task(self._end_green_threads(), loop=self.loop)
@@ -354,16 +408,27 @@ class Hub(RunQueue, HubCallbacks):
         # others, such as a loop's `add_reader`, is to run.
         self._signals.arm()
         # An interrupt up to here leaves the loop at once: see `_supervised`.
-        cancelled = self.loop.create_future()
+        loop = self.loop
+        released = loop.create_future()
+        if self._supervisor is not None:
+            self._supervisor.released = released
+        is_replaced = False
         try:
-            await cancelled
+            await released
+            is_replaced = True
+        except GeneratorExit:
+            # The loop goes away without an end: see `end_after_close`.
+            is_replaced = True
+            raise
         finally:
-            self._supervisor = None
-            self._signals.disarm()
-            self._ended = True
-            self.resume_interrupted()
-            moves = may_move is not None and may_move(self)
-            await self._end_green_threads(sparing=moves)
+            # Nor if the hub has left this loop, which had stopped.
+            if not is_replaced and self.loop is loop:
+                self._supervisor = None
+                self._signals.disarm()
+                self._ended = True
+                self.resume_interrupted()
+                moves = may_move is not None and may_move(self)
+                await self._end_green_threads(sparing=moves)
 
     async def _end_green_threads(self, sparing: bool = False) -> None:
         self._clear_extension()

@@ -46,6 +46,7 @@ from weakref import getweakrefs, ref
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.interrupted_waits import look_again
 from .._loop.loops import is_uvloop
 from .._loop.mutex import JUMPS_ARE_SAFE, in_section, park_outside
 from .._loop.reports import report
@@ -55,6 +56,7 @@ from .._reactor.scheduler import Switchable
 from .._reactor.timers import LocalTimer, Timer, check_callback
 from .._std.errors import BlockingInLoopError, HubClosedError
 from .._std.originals import get_ident
+from .supervisor import Supervisor
 
 _dead = greenlet.dead.__get__
 
@@ -78,7 +80,7 @@ class RunQueue:
     # The greenlet of the thread that owns an owned hub; it parks like any other.
     main: greenlet | None = None
     # An attached hub's.
-    _supervisor: asyncio.Task[None] | None = None
+    _supervisor: Supervisor | None = None
 
     closed: bool
     # Where the loop's callbacks run, in which OS thread.
@@ -274,6 +276,16 @@ class RunQueue:
             batch.appendleft(target)
         self.pass_on(error)
 
+    def forget_turn(self, target: Any) -> bool:
+        """Have somebody not resumed who stands on the queue; return whether he did."""
+        for entries in (self.ready, self.batch):
+            for index, entry in enumerate(entries):
+                # Not whom he is equal to.
+                if entry is target:
+                    del entries[index]
+                    return True
+        return False
+
     def keep_track(self, target: Any) -> None:
         """Know a green thread until it goes away, which this does not put off."""
         started = self._started
@@ -330,9 +342,39 @@ class RunQueue:
         Raises:
             BlockingInLoopError: Called in the loop greenlet.
         """
+        # A frame that parks does not refer to its own greenlet.
         if getcurrent() is self.loop_greenlet:
             raise BlockingInLoopError("hub.switch()")
+        if hasattr(getcurrent(), "was_interrupted"):
+            return self._park_past_what_is_left()
         return self.park()
+
+    def _park_past_what_is_left(self) -> Any:
+        """Park, and take no resume of an earlier wait for one that the caller arranged.
+
+        Who was woken and thrown into in one turn stands on the queue still.
+        """
+        left = self._count_own_entries()
+        resumed = self.park()
+
+        def park() -> Any:
+            nonlocal resumed
+            resumed = self.park()
+            return resumed
+
+        def is_over() -> bool:
+            nonlocal left
+            before, left = left, self._count_own_entries()
+            return left >= before or type(resumed) is not tuple or bool(resumed)
+
+        if not is_over():
+            look_again(self, park, is_over, resumed)
+        return resumed
+
+    def _count_own_entries(self) -> int:
+        current = getcurrent()
+        entries = (*self.batch.copy(), *self.ready.copy())
+        return sum(entry is current for entry in entries)
 
     # -- timers ----------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Each gets GreenletExit, one that is a SystemExit too: loops that log whatever ha
 let SystemExit pass, if anything. What it still waits for in `finally` and `except` blocks has the
 time that `set_shutdown_timeout` allows. Who swallows the exception and waits again is
 ended again: nothing refers to the exception any more then, while a block that handles it
-does. Who is still there when the time is up is reported, with where he waits.
+does. A finalizer that waits has half of the time; until then the exception waits for it. Who is still there when the time is up is reported, with where he waits.
 
 Threads of a patched program are not killed: they go on elsewhere, see `outliving`.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit
 
 from .._loop.two_waiters import stack_of
+from .entries import ThrowAtOnce, waits_in_finalizer
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -72,6 +73,8 @@ async def end_green_threads(hub: Hub, sparing: bool) -> None:
     """
     seconds = _timeout
     deadline = hub.loop.time() + seconds
+    # What finalizers wait for is cut short then, so that `finally` blocks run, too.
+    finalizers_end = deadline - seconds / 2 if seconds < math.inf else math.inf
     alive: list[Any] = [
         thread
         for thread in hub.green_threads()
@@ -86,9 +89,12 @@ async def end_green_threads(hub: Hub, sparing: bool) -> None:
         if hub.loop.time() > deadline:
             hub.report(_still_running(alive, seconds), None)
             return
+        cuts = hub.loop.time() > finalizers_end
         for thread in alive:
             if thread and exits[thread]() is None:
                 exits[thread] = _kill(thread)
+            elif thread and cuts and waits_in_finalizer(thread):
+                thread._hub.wake(ThrowAtOnce(thread, (LoopEnds,)))
 
 
 def _kill(thread: Any) -> weakref.ref[BaseException]:

@@ -38,6 +38,7 @@ from typing import Any, Final, TypeVar
 
 from greenlet import getcurrent, greenlet
 
+from .._loop.interrupted_waits import look_again
 from .._loop.mutex import JUMPS_ARE_SAFE, in_section, park_outside
 from .._loop.mutex import drop as drop
 from .._loop.mutex import hold as hold
@@ -131,18 +132,22 @@ class GreenWaiter(Waiter):
             hub.handoffs -= 1
             hub.batch.append(self._greenlet)
             return True
-        try:
-            # Resumed for nothing if somebody comes between this line and the next.
-            hub.schedule(self._greenlet)
-        except HubClosedError:
-            self.value = TIMED_OUT
-            self.done = True
-            return False
-        if self.done:
-            return False
-        self.value = value
-        self.done = True
-        return True
+        # Hub.schedule, written out, for the same reason.
+        while True:
+            drains = hub.drains
+            try:
+                hub.schedule_drain()
+            except HubClosedError:
+                self.value = TIMED_OUT
+                self.done = True
+                return False
+            if hub.drains == drains and not self.done:
+                self.value = value
+                self.done = True
+                hub.ready.append(self._greenlet)
+                return True
+            if self.done:
+                return False
 
     def _wake_from_elsewhere(self, value: Any) -> bool:
         hub = self._hub
@@ -162,21 +167,29 @@ class GreenWaiter(Waiter):
     def block(self) -> Any:
         if in_section():
             return park_outside(self.block)
+        if self.done:
+            return self.value
         hub = self._hub
-        while not self.done:
-            # Hub.park, written out: it saves a thirtieth of a way through a queue and back.
-            batch = hub.batch
-            if batch and (JUMPS_ARE_SAFE or batch[0]):
-                for successor in hub.successors:  # noqa: B007
-                    break
-                if successor:
-                    successor.switch()
-                    continue
-                batch.appendleft(successor)
-                del successor
-            loop_switch = hub.loop_switch
-            loop_switch()
+        # Hub.park, written out: it saves a thirtieth of a way through a queue and back.
+        batch = hub.batch
+        if batch and (JUMPS_ARE_SAFE or batch[0]):
+            for successor in hub.successors:  # noqa: B007
+                break
+            if successor:
+                resumed = successor.switch()
+                if not self.done:
+                    look_again(hub, hub.park, self._is_done, resumed)
+                return self.value
+            batch.appendleft(successor)
+            del successor
+        loop_switch = hub.loop_switch
+        resumed = loop_switch()
+        if not self.done:
+            look_again(hub, hub.park, self._is_done, resumed)
         return self.value
+
+    def _is_done(self) -> bool:
+        return self.done
 
     def let_others_run(self) -> None:
         """Wait for a turn of the loop."""
@@ -439,7 +452,10 @@ class WaitQueue(deque[Waiter]):
             # Who was about to wake it, and has been interrupted, has it in his hands.
             self.left = 0
         elif self[0] is waiter:
-            self.pop_first()
+            # In one step: `pop_first` may be interrupted before it begins.
+            del self[0]
+            if self.left:
+                self.trim()
         elif self[-1] is waiter:
             self.pop()
         else:

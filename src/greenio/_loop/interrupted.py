@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import _weakrefset
+import functools
+import signal
 import sys
-from types import FrameType, TracebackType
+import weakref
+from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 # What an exception leaves by is printed there, and then forgotten by the interpreter: a
 # finalizer, or the callback of a weak reference.
 _FINALIZER = "__del__"
-_WEAK_REFERENCES = ("weakref", "_weakrefset")
+_WEAK_REFERENCES = vars(weakref)
+_WEAK_SETS = vars(_weakrefset)
 
 _NOT_THE_USERS = sys.stdlib_module_names | {"greenio", "uvloop"}
 # Of the classes that `collections.namedtuple` makes.
@@ -18,10 +24,10 @@ _NAMED_TUPLE = "namedtuple_"
 def is_finalizing(frame: FrameType | None) -> bool:
     """Whether an exception would end in a finalizer, instead of in who is running."""
     while frame is not None:
-        if (
-            frame.f_code.co_name == _FINALIZER
-            or frame.f_globals.get("__name__") in _WEAK_REFERENCES
-        ):
+        if frame.f_code.co_name == _FINALIZER:
+            return True
+        module = frame.f_globals
+        if module is _WEAK_REFERENCES or module is _WEAK_SETS:
             return True
         frame = frame.f_back
     return False
@@ -73,3 +79,27 @@ def traceback_to(
         traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno or 0)
         frame = frame.f_back
     return traceback
+
+
+def comes_from_handler(error: BaseException) -> bool:
+    """Whether it is a signal handler that has raised an exception."""
+    codes = {
+        _code_of(handler)
+        for handler in map(signal.getsignal, signal.valid_signals())
+        if callable(handler)
+    }
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in codes:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    handler = getattr(handler, "__func__", handler)
+    if not hasattr(handler, "__code__"):
+        handler = vars(type(handler)).get("__call__")
+    return getattr(handler, "__code__", None)

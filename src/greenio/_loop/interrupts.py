@@ -80,6 +80,9 @@ class InterruptHandler(metaclass=_LikePythons):
     So what it raises has no line of ours in its traceback.
     """
 
+    # See `held_handlers`.
+    puts_off = True
+
     _waits_since: float | None = None
 
     def __new__(cls, number: int, frame: FrameType | None) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from .._std.errors import HubError
 from .._std.originals import in_main_thread
+from .interrupted import comes_from_handler
 from .wakeup_relay import WakeupRelay, is_usable
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
@@ -39,6 +40,11 @@ def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
         if base.__module__.partition(".")[0] == "uvloop":
             return True
     return False
+
+
+def lets_out_itself(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether what a signal handler raises in a callback leaves `run_forever` anyway."""
+    return hasattr(type(loop), "raised_by_signal_handler")
 
 
 def _uvloop_factory() -> LoopFactory:
@@ -78,21 +84,32 @@ def _loop_class(base: Any) -> Any:
         """uvloop's, with what a Python signal handler raises let out of `run_forever`.
 
         There the standard loop's caller finds it. uvloop runs those handlers in a
-        callback of its own, and reports their exceptions as that callback's.
+        callback of its own, or the interpreter runs them in anybody's, and uvloop reports
+        their exceptions as that callback's.
         """
 
         # Some libraries look at this to know whose it is.
         __module__ = base.__module__
 
         raised_by_signal_handler: BaseException | None = None
+        # Those of the hub, if it holds some while the loop begins and ends to run.
+        held_handlers: Any = None
 
         def call_exception_handler(self, context: dict[str, Any]) -> None:
             message = str(context.get("message"))
-            if any(words in message for words in _READ_SIGNALS):
-                self.raised_by_signal_handler = context["exception"]
+            error = context.get("exception")
+            if any(words in message for words in _READ_SIGNALS) or (
+                error is not None and "handle" in context and comes_from_handler(error)
+            ):
+                self.raised_by_signal_handler = error
                 self.stop()
             else:
                 super().call_exception_handler(context)
+
+        def stop(self) -> None:
+            if self.held_handlers is not None:
+                self.held_handlers.hold_again()
+            super().stop()
 
         def run_forever(self) -> None:
             with _wakeup_fd_lifted() as descriptor:
@@ -101,6 +118,9 @@ def _loop_class(base: Any) -> Any:
                         super().run_forever()
                 else:
                     super().run_forever()
+            held, self.held_handlers = self.held_handlers, None
+            if held is not None:
+                held.let_go()
             raised = self.raised_by_signal_handler
             if raised is not None:
                 self.raised_by_signal_handler = None

@@ -22,8 +22,8 @@ and sections are written for that:
 * **Nobody parks with the mutex.** Who has to wait inside somebody else's section gives
   the section up and enters it again before he goes on (`park_outside`). Meanwhile others
   may enter sections of the same primitive, as the rules above allow for; what they
-  cannot do is wait for a section that never ends. `sleep(0)` and `kill`, whose callers
-  are resumed in the next turn whatever others do, keep it.
+  cannot do is wait for a section that never ends. That holds for `sleep(0)` and `kill`
+  too: who kept his section, while others give up theirs, would lose it to them.
 
 An exception that a signal handler raises, KeyboardInterrupt above all, comes at the same
 places. So the rules hold for it as well, and one more: a thing that is taken out of a

@@ -26,7 +26,9 @@ from socket import socket as _Socket  # noqa: TID251 - a type, nothing is opened
 from typing import Any
 
 from .._std.originals import in_main_thread, socketpair
+from .held_handlers import HeldHandlers
 from .loops import is_uvloop
+from .raised_by_handlers import RaisedByHandlers
 
 # Reader and writer of loops that have ended, which somebody may have found as the wake-up
 # descriptor, and put back.
@@ -38,24 +40,37 @@ class SignalWakeup:
 
     Args:
         loop: The loop.
+        interrupted: Called when a handler has raised in a callback of the loop's.
         removed: Called when a handler of the loop's own has been removed.
     """
 
-    __slots__ = ("_loop", "_reader", "_removed", "_watching", "_writer")
+    __slots__ = (
+        "_loop",
+        "_raised",
+        "_reader",
+        "_removed",
+        "_watching",
+        "_writer",
+        "handlers",
+    )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        interrupted: Callable[[], Any],
         removed: Callable[[], Any] | None = None,
     ) -> None:
         self._loop = loop
+        self._raised = RaisedByHandlers(loop, interrupted)
         self._removed = removed
         self._reader: _Socket | None = None
         self._writer: _Socket | None = None
         self._watching = False
+        self.handlers: HeldHandlers = HeldHandlers(loop)
 
     def arm(self) -> None:
         """Begin to listen, unless somebody else on this thread does already."""
+        self._raised.watch()
         if (
             self._writer is not None
             or sys.platform == "win32"
@@ -64,7 +79,12 @@ class SignalWakeup:
         ):
             return
         self._watch_removals()
-        self._listen()
+        try:
+            self._listen()
+        except BaseException:
+            # A handler has raised, and the loop will begin again.
+            self.disarm()
+            raise
 
     def _watch_removals(self) -> None:
         loop: Any = self._loop
@@ -96,9 +116,15 @@ class SignalWakeup:
         reader, writer = socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
+        # Kept before it is set: a handler may raise in between.
+        self._reader, self._writer = reader, writer
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        if previous != -1 and all(previous != end.fileno() for _, end in _found):
-            signal.set_wakeup_fd(previous)
+        if (
+            previous != -1
+            and all(previous != end.fileno() for _, end in _found)
+            and _set(previous)
+        ):
+            self._reader = self._writer = None
             reader.close()
             writer.close()
             return
@@ -106,7 +132,6 @@ class SignalWakeup:
         while _found:
             for end in _found.pop():
                 end.close()
-        self._reader, self._writer = reader, writer
         self._loop.add_reader(reader.fileno(), self._read)
 
     def _read(self) -> None:
@@ -122,6 +147,7 @@ class SignalWakeup:
 
     def disarm(self) -> None:
         """Stop listening and leave the wake-up descriptor as it was found."""
+        self._raised.unwatch()
         if self._watching:
             self._watching = False
             # As above: not by its `__dict__`.
@@ -133,24 +159,33 @@ class SignalWakeup:
         self._reader = self._writer = None
         if not self._loop.is_closed():
             self._loop.remove_reader(reader.fileno())
-        if in_main_thread():
-            ours = writer.fileno()
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, ours) and self._put_back(current):
-                _found.append((reader, writer))
-                return
+        if not in_main_thread():
+            # Only that one can unset it. Its next loop finds it.
+            _found.append((reader, writer))
+            return
+        ours = writer.fileno()
+        current = signal.set_wakeup_fd(-1)
+        if current not in (-1, ours) and self._put_back(current):
+            _found.append((reader, writer))
+            return
         reader.close()
         writer.close()
 
     def _put_back(self, descriptor: int) -> bool:
         """Set somebody else's again; return whether he may put back ours in turn."""
-        try:
-            signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
-        except (OSError, ValueError):
-            # Closed by now, with the loop that it was for.
+        if not _set(descriptor):
             return False
         # The standard loop's own does not.
         own = getattr(self._loop, "_csock", None)
         return own is None or own.fileno() != descriptor
 
     close = disarm
+
+
+def _set(descriptor: int) -> bool:
+    """Set the wake-up descriptor, unless it has been closed, with the loop that it was for."""
+    try:
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -45,6 +45,7 @@ from greenlet import getcurrent, greenlet
 from .._loop.blocking import READ as READ
 from .._loop.blocking import WRITE as WRITE
 from .._loop.blocking import block_natively as block_natively
+from .._loop.interrupted_waits import look_again
 from .._loop.loops import is_uvloop
 from .._loop.mutex import in_section
 from .._loop.two_waiters import simultaneous_use, stack_of
@@ -96,13 +97,11 @@ class Listener(ListenerNames):
         # More waiters, where `prevent_multiple_waiters` is off; a rare case.
         self.others: deque[greenlet] | None = None
         self.timed_out: greenlet | None = None
-        # Somebody asked for the number while somebody waited.
-        self.claimed: bool = False
+        self.claimed: bool = False  # somebody asked for the number meanwhile
         self._registration: ref[Any] | None = None
         self._timer: PendingCall | None = None
         self._timer_when = 0.0
-        # When the time of the present waiter is up; None for never.
-        self._deadline: float | None = None
+        self._deadline: float | None = None  # of the present waiter; None for never
 
     def __repr__(self) -> str:
         return f"<Listener {self.event} fd={self.fd} waiter={self.waiter!r}>"
@@ -136,8 +135,10 @@ class Listener(ListenerNames):
                 self._deadline = None
             else:
                 self._arm(timeout)
-            while self.waiter is current:
-                park()
+            if self.waiter is current:
+                resumed = park()
+                if self.waiter is current:
+                    self._look_again(current, park, resumed)
         except BaseException:
             self.give_up(current)
             raise
@@ -180,12 +181,12 @@ class Listener(ListenerNames):
                 if self._timer is None or self._timer_when > when:
                     self._arm(timeout)
             if hub.batch or in_section():
-                hub.park()
+                resumed = hub.park()
             else:
                 loop_switch = hub.loop_switch
-                loop_switch()
-            while self.waiter is current:
-                hub.park()
+                resumed = loop_switch()
+            if self.waiter is current:
+                self._look_again(current, hub.park, resumed)
         except BaseException:
             self.give_up(current)
             raise
@@ -195,6 +196,9 @@ class Listener(ListenerNames):
             self.timed_out = None
             return False
         return True
+
+    def _look_again(self, current: Any, park: Callable[[], Any], resumed: Any) -> None:
+        look_again(self.hub, park, lambda: self.waiter is not current, resumed)
 
     def give_up(self, current: greenlet) -> None:
         """The caller does not wait any more: killed, timed out, or interrupted."""
@@ -227,13 +231,18 @@ class Listener(ListenerNames):
                 expired = True
                 current.switch()
 
+        def is_over() -> bool:
+            return not (current in others or self.waiter is current)
+
         timer = None
         if timeout is not None and timeout != math.inf:
             timer = self.hub.call_later(timeout, expire)
         try:
             # Until moved up to be `waiter` and resumed, or closed, or expired.
-            while current in others or self.waiter is current:
-                park()
+            if not is_over():
+                resumed = park()
+                if not is_over():
+                    look_again(self.hub, park, is_over, resumed)
         except BaseException:
             self._leave(current, others)
             raise

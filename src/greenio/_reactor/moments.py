@@ -143,7 +143,8 @@ def join_moment(hub: Scheduler, seconds: float, entry: Switchable) -> Moment:
                 moment.key = when
                 moments[when] = ref(moment)
         moment.entries[id(entry)] = entry
-        if moment.handle is not None:
+        # It is due, and has a handle, if that was over before the handle was known.
+        if moment.handle is not None and not moment.due:
             return moment
         # A signal handler has kept us here until that was over.
         moment.leave(entry)

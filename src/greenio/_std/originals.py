@@ -115,6 +115,11 @@ def in_main_thread() -> bool:
     return get_ident() == _main_ident
 
 
+def is_running_elsewhere(ident: int) -> bool:
+    """Whether it is the number of another OS thread that has not ended."""
+    return ident != get_ident() and ident in sys._current_frames()
+
+
 def finish_threads() -> None:
     """Wait for the threads that are not daemons, as the interpreter does at its end."""
     threading._shutdown()  # type: ignore[attr-defined]
