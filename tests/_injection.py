@@ -69,6 +69,17 @@ def _handlers(code):
     return [] if parse is None else parse(code)
 
 
+def look_in(*rooms):
+    """Count places in these rooms or files of the engine only; return what it was before."""
+    global _rooms
+    before = _rooms
+    _rooms = tuple(
+        room if room.endswith((os.sep, ".py")) else room + os.sep
+        for room in (str(_PACKAGE / room) for room in rooms)
+    )
+    return before
+
+
 class _Signal:
     """When it goes away there is a SIGINT, and no frame of ours that would get it."""
 
@@ -111,24 +122,26 @@ def _at(number, act):
     told = []
     over = False
 
-    def act_here():
+    def act_here(frame):
         nonlocal left
         left -= 1
         if left < 0 and not told and not over:
-            told.append(True)
+            told.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
             return act()
         return None
 
     def trace(frame, kind, argument):
         if not frame.f_code.co_filename.startswith(_rooms):
             return None
+        # Since 3.13 it takes effect in this call only where there is a tracer already.
+        frame.f_trace = trace
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         kept = None
         if kind == "call" or (
             kind == "opcode" and frame.f_lasti in _places(frame.f_code)
         ):
-            kept = act_here()  # noqa: F841 - as long as this runs
+            kept = act_here(frame)  # noqa: F841 - as long as this runs
         # Gone when this has returned.
         return trace
 
@@ -285,5 +298,5 @@ if __name__ == "__main__":
         "fresh": _fresh,
         "signalled": _signalled,
     }
-    _rooms = tuple(str(_PACKAGE / room) + os.sep for room in sys.argv[2:])
+    look_in(*sys.argv[2:])
     print(_all_places(runs[sys.argv[1]]))

@@ -381,3 +381,12 @@ def test_any_graph_is_computed(graph, random):
     values = pool.waitall()
     for key, depends in graph.items():
         assert values[key] == 1 + max((values[d] for d in depends), default=0)
+
+
+def test_a_key_whose_function_cannot_be_spawned_stays_free(hub_name):
+    pool = DAGPool()
+    with pytest.raises(TypeError):
+        pool.spawn("a", [], None)
+    assert pool.running_keys() == ()
+    pool.spawn("a", [], collect)
+    assert pool["a"] == ("a", {}, (), {})

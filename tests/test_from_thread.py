@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
 import greenio
-from greenio import hubs, sleep
+from _fresh import run
+from _injection import interrupt_at, look_in
+from _support import until
+from greenio import event, hubs, sleep, spawn
 from greenio.hubs import HubClosedError
 
 PATIENCE = 20
@@ -123,3 +129,115 @@ def test_calls_without_end_while_loops_end(run_async):
         run_async(main)
     assert all(hammer.ended() for hammer in hammers)
     assert all(isinstance(hammer.outcome, BaseException) for hammer in hammers)
+
+
+def test_who_is_meant_if_there_are_several():
+    """An OS thread without a hub has to say whose loop it calls, or there has to be one."""
+    run("""
+        import threading
+        import greenio
+        from greenio import hubs
+
+        def ask():
+            try:
+                greenio.from_thread(len, "abc")
+            except hubs.HubError as error:
+                said.append(str(error))
+
+        said = []
+        ask()
+        assert "found no running hub in another thread" in said.pop()
+
+        def run_a_hub():
+            greenio.sleep(0)
+            running.wait()
+            greenio.spawn(end.wait).wait()
+
+        end, running = greenio.Event(), threading.Barrier(3)
+        threads = [threading.Thread(target=run_a_hub) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        running.wait()
+        while not said:
+            ask()
+            if said and "found no running hub" in said[0]:
+                said.clear()
+            elif not said or "2 running hubs" not in said[0]:
+                said.clear()
+        assert "say which one with hub=" in said[0]
+        end.send()
+        for thread in threads:
+            thread.join()
+    """)
+
+
+def test_the_function_of_a_green_caller_that_is_killed_is_ended(hub_name, cast):
+    """A green thread calls into the loop of another OS thread."""
+    found, begun, ended = [], threading.Event(), threading.Event()
+    cast.other.call(lambda: found.append(hubs.get_hub()))
+    until(lambda: found)
+
+    def waits():
+        begun.set()
+        try:
+            sleep(1000)
+        finally:
+            ended.set()
+
+    caller = spawn(greenio.from_thread, waits, hub=found[0])
+    until(begun.is_set)
+    caller.kill()
+    until(ended.is_set)
+    with pytest.raises(greenio.greenlet.GreenletExit):
+        caller.wait()
+
+
+def test_the_function_of_a_caller_that_is_interrupted_anywhere_is_ended(run_async):
+    """Before it has begun, it does not begin."""
+    before = look_in("_bridge/run.py")
+
+    def call(number, func, hub, told):
+        with suppress(KeyboardInterrupt), interrupt_at(number) as place:
+            greenio.from_thread(func, hub=hub)
+        told.extend(place)
+
+    async def main():
+        for number in itertools.count():
+            go, begun, ended, told = event.Event(), [], [], []
+
+            def waits(go=go, begun=begun, ended=ended):
+                begun.append(1)
+                try:
+                    go.wait()
+                finally:
+                    ended.append(1)
+
+            caller = threading.Thread(
+                target=call, args=(number, waits, hubs.get_hub(), told), daemon=True
+            )
+            caller.start()
+            while caller.is_alive() and not begun:
+                await asyncio.sleep(0)
+            # The interrupt comes now, if it comes before the function is done.
+            while caller.is_alive() and not _waits_natively(caller):
+                await asyncio.sleep(0)
+            if caller.is_alive():
+                go.send(1)
+            while caller.is_alive() or len(begun) != len(ended):
+                await asyncio.sleep(0)
+            # Whatever the loop was told before has been done.
+            await asyncio.sleep(0)
+            assert len(begun) == len(ended)
+            if not told:
+                return number
+        raise AssertionError
+
+    try:
+        assert run_async(main) > 5
+    finally:
+        look_in(*before)
+
+
+def _waits_natively(thread):
+    frame = sys._current_frames().get(thread.ident)
+    return frame is not None and frame.f_code.co_name == "block"

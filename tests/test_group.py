@@ -405,3 +405,11 @@ def test_thousands_of_children(hub_name):
         sleep(0)
         done.send()
     assert count == 3000
+
+
+def test_async_with_needs_a_task(hub_name):
+    def enter():
+        with pytest.raises(RuntimeError, match="needs a Task to run it"):
+            GreenGroup().__aenter__().send(None)
+
+    greenio.spawn(enter).wait()

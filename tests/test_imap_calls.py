@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import gc
 import sys
-import weakref
 
 import pytest
 from greenlet import GreenletExit, getcurrent
 
 import greenio
-from greenio import GreenPool, corolocal, event, hubs, sleep, spawn
+from _support import end_loop
+from _tellers import TELLERS, kept, link_something, nothing_kept  # noqa: F401 - a fixture
+from greenio import GreenPool, event, hubs, sleep, spawn
 from greenio._kernel.run_queue import HANDOFFS
 
 UNORDERED = [False, True]
@@ -49,58 +50,8 @@ def test_one_makes_what_nobody_can_tell(hub_name, unordered):
     assert bodies([nothing] * 5, unordered) == [0] * 5
 
 
-kept = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept():
-    kept.clear()
-    yield
-    kept.clear()
-
-
-def keep_strongly():
-    kept.append(getcurrent())
-
-
-def keep_weakly():
-    kept.append(weakref.ref(getcurrent()))
-
-
-def keep_as_a_key():
-    kept.append(weakref.WeakKeyDictionary({getcurrent(): 1}))
-
-
-def set_an_attribute():
-    getcurrent().mine = 1
-
-
-def set_a_name():
-    getcurrent().name = "mine"
-
-
-def set_a_local():
-    namespace = corolocal.local()
-    namespace.mine = 1
-    kept.append(namespace)
-
-
-def link_something():
-    getcurrent().link(kept.append)
-
-
-def wait_a_little():
-    sleep(0)
-
-
 @pytest.mark.parametrize("unordered", UNORDERED)
-@pytest.mark.parametrize(
-    "act",
-    [
-        *(keep_strongly, keep_weakly, keep_as_a_key, set_an_attribute, set_a_name),
-        *(set_a_local, link_something, wait_a_little),
-    ],
-)
+@pytest.mark.parametrize("act", TELLERS)
 def test_a_new_one_after_who_can_be_told_from_others(hub_name, act, unordered):
     assert bodies([nothing, act, nothing, nothing], unordered) == [0, 0, 2, 2]
 
@@ -367,3 +318,67 @@ def test_calls_end_with_their_hub(unordered):
 
     greenio.run(main)
     assert sorted(ended) == list(range(5))
+
+
+# -- who is interrupted ---------------------------------------------------------------------
+
+
+def test_a_cancelled_coroutine_loses_no_result(run_async):
+    async def main():
+        gate = event.Event()
+
+        def work(item):
+            gate.wait()
+            return item
+
+        results = GreenPool(3).imap_async(work, range(3))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(results.__anext__(), 0.001)
+        gate.send()
+        return [item async for item in results]
+
+    assert run_async(main) == [0, 1, 2]
+
+
+def test_a_time_limit_on_calls_that_the_consumer_makes_itself(hub_name):
+    """In a pool whose only green thread maps over the same pool."""
+    pool = GreenPool(1)
+
+    def outer():
+        with greenio.Timeout(0.001, False):
+            list(pool.imap(sleep, [60]))
+            return "the end"
+        return "given up"
+
+    assert pool.spawn(outer).wait() == "given up"
+    pool.waitall()
+    assert (pool.free(), pool.running()) == (1, 0)
+
+
+def test_one_that_is_closed_while_it_waits_for_room(hub_name):
+    pool, gate, called = GreenPool(1), event.Event(), []
+    busy = pool.spawn(gate.wait)
+    results = pool.imap(called.append, range(3))
+    sleep(0)
+    assert pool.waiting() == 1
+    results.close()
+    sleep(0)
+    assert pool.waiting() == 0
+    gate.send()
+    busy.wait()
+    pool.waitall()
+    assert called == []
+    assert (pool.free(), pool.running()) == (1, 0)
+
+
+def test_one_whose_loop_has_ended_may_be_closed(loop_factory):
+    loop = loop_factory()
+
+    async def main():
+        results = GreenPool(1).imap(sleep, [60, 60])
+        await asyncio.sleep(0)
+        return results
+
+    results = loop.run_until_complete(main())
+    end_loop(loop)
+    results.close()

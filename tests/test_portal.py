@@ -325,6 +325,7 @@ def test_who_looks_at_a_task_with_a_portal_sees_its_coroutine(run_async):
         assert coro.cr_code is plain.__code__
         assert coro.cr_frame.f_code is plain.__code__
         assert coro.cr_running is False
+        assert coro.cr_await is not None
         assert [frame.f_code for frame in task.get_stack()] == [plain.__code__]
         assert re.fullmatch(
             "<<coroutine object .*plain at .*> in a portal>", repr(coro)
@@ -519,5 +520,20 @@ def test_waiting_in_another_context(run_async):
             return contextvars.copy_context().run(in_other), variable.get()
 
         assert await inner() == ("inside", "")
+
+    run_async(main)
+
+
+def test_tasks_of_a_programs_own_class(run_async):
+    class Named(asyncio.Task):
+        pass
+
+    async def work():
+        await greenio.ensure_portal()
+        return blocking_pause()
+
+    async def main():
+        task = Named(work())
+        assert await task is task
 
     run_async(main)

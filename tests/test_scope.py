@@ -11,6 +11,7 @@ import pytest
 
 import greenio
 from _fresh import run
+from _support import collect_garbage
 from greenio import ensure_portal, run_green, sleep, spawn, sync_context
 
 if sys.version_info < (3, 11):
@@ -283,7 +284,7 @@ def test_it_leaves_nothing_to_the_collector(hub_name):
                 sleep(seconds)
 
     entered_and_left(1000)
-    gc.collect()
+    collect_garbage()
     gc.disable()
     try:
         entered_and_left(1000)
@@ -291,6 +292,39 @@ def test_it_leaves_nothing_to_the_collector(hub_name):
         assert not gc.collect()
     finally:
         gc.enable()
+
+
+@since_311
+@pytest.mark.parametrize("ends", ["time limit", "kill", "failure", "failing task"])
+def test_a_group_leaves_nothing_to_the_collector(green, ends):
+    async def fails():
+        raise Failed
+
+    def interrupted():
+        with suppress(greenio.Timeout, greenio.greenlet.GreenletExit, ExceptionGroup):
+            with sync_context(asyncio.TaskGroup()) as group:
+                group.create_task(fails() if ends == "failing task" else rest())
+                if ends == "failure":
+                    raise Failed
+                if ends == "kill":
+                    raise greenio.greenlet.GreenletExit
+                with greenio.Timeout(0.001 if ends == "time limit" else None):
+                    sleep(1000)
+
+    async def rest():
+        await asyncio.sleep(1000)
+
+    def blocking():
+        interrupted()
+        collect_garbage()
+        gc.disable()
+        try:
+            interrupted()
+            assert not gc.collect()
+        finally:
+            gc.enable()
+
+    green(blocking)
 
 
 def test_scopes_of_anyios(green):
@@ -342,12 +376,20 @@ def test_a_limit_of_anyios(green):
     green(blocking)
 
 
-def test_scopes_of_anyios_in_a_patched_program(loop):
-    pytest.importorskip("anyio")
+@pytest.mark.parametrize("asks", ["", "sys.modules['sniffio'] = None"])
+@pytest.mark.parametrize("patches", ["", "greenio.monkey_patch()"])
+@pytest.mark.parametrize("first", ["anyio", "greenio"])
+def test_anyio_in_green_code(loop, asks, patches, first):
+    anyio = pytest.importorskip("anyio")
+    if asks and not hasattr(anyio._core._eventloop, "current_async_library"):
+        pytest.skip("this version needs sniffio")
     printed = run(
-        """
+        f"""
+        import sys
+        {asks}
+        import {first}
         import greenio
-        greenio.monkey_patch()
+        {patches}
         import anyio
 
         def blocking():
@@ -358,13 +400,21 @@ def test_scopes_of_anyios_in_a_patched_program(loop):
                 group.start_soon(anyio.sleep, 0)
             # It has a loop of its own.
             assert anyio.run(anyio.sleep, 0) is None
+            # Coroutines are refused, in one word or another.
+            async def main():
+                try:
+                    anyio.run(anyio.sleep, 0)
+                except RuntimeError:
+                    print("refused")
+            anyio.run(main)
             print("done")
 
         greenio.spawn(blocking).wait()
+        assert anyio.run(anyio.sleep, 0) is None
         """,
         hub=loop,
     )
-    assert printed == "done\n"
+    assert printed == "refused\ndone\n"
 
 
 @pytest.mark.parametrize("manager", [None, asyncio.sleep])

@@ -1,4 +1,4 @@
-"""`statistics()` of pools, piles, groups, tpool and the hub."""
+"""`statistics()` of pools, piles, groups, counters, tpool and the hub."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import pytest
 import greenio
 from _support import until
 from greenio import debug, hubs, sleep, spawn, tpool
+from greenio.coros import MetaphoreStatistics, metaphore
+from greenio.dagpool import DAGPool, DAGPoolStatistics
 from greenio.event import Event
 from greenio.greenpool import GreenPileStatistics, GreenPoolStatistics
 from greenio.pools import PoolStatistics, TokenPool
+from greenio.queue import LightQueue, QueueStatistics
 
 
 def waits(event):
@@ -46,10 +49,47 @@ def test_a_pool_of_items(hub_name):
     waiter = spawn(pool.get)
     sleep(0)
     assert pool.statistics() == PoolStatistics(2, 2, 0, 1)
+    assert pool.channel.statistics() == QueueStatistics(0, 0, getting=1, putting=0)
     pool.put(first)
     pool.put(second)
     waiter.wait()
     assert pool.statistics() == PoolStatistics(2, 2, 1, 0)
+    # As of the rendezvous that it stands for.
+    assert pool.channel.statistics() == LightQueue(0).statistics()
+
+
+def test_a_pool_of_dependent_green_threads(hub_name):
+    event = Event()
+    pool = DAGPool({"there": 1})
+
+    def fail(key, results):
+        raise ValueError(key)
+
+    pool.spawn("runs", ["there"], lambda key, results: event.wait())
+    pool.spawn("waits", ["runs"], lambda key, results: len(dict(results)))
+    pool.spawn("fails", (), fail)
+    assert pool.statistics() == DAGPoolStatistics(1, 0, running=3, waiting=1)
+    until(lambda: "fails" in pool)
+    assert pool.statistics() == DAGPoolStatistics(
+        values=2, failed=1, running=2, waiting=1
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pool.statistics().values = 3
+    event.send()
+    assert pool["waits"] == 1
+    assert pool.statistics() == DAGPoolStatistics(4, 1, 0, 0)
+
+
+def test_a_counter(hub_name):
+    count = metaphore()
+    assert count.statistics() == MetaphoreStatistics(counter=0, waiting=0)
+    count.inc(2)
+    waiter = spawn(count.wait)
+    sleep(0)
+    assert count.statistics() == MetaphoreStatistics(counter=2, waiting=1)
+    count.dec(2)
+    waiter.wait()
+    assert count.statistics() == MetaphoreStatistics(0, 0)
 
 
 def test_a_group(hub_name):

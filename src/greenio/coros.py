@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from ._std.public_names import claim
+from ._sync.metaphore import MetaphoreStatistics as MetaphoreStatistics
 from ._sync.metaphore import metaphore as metaphore
 
-__all__ = ["metaphore"]
+__all__ = ["MetaphoreStatistics", "metaphore"]
 
 claim(globals())

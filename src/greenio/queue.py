@@ -6,12 +6,12 @@ from queue import Empty as Empty  # noqa: TID251 - a class; nothing of it is pat
 from queue import Full as Full  # noqa: TID251
 
 from ._std.public_names import claim
+from ._sync.light_queue import LightQueue as LightQueue
+from ._sync.light_queue import QueueStatistics as QueueStatistics
+from ._sync.light_queue import SimpleQueue as SimpleQueue
 from ._sync.ordered_queues import LifoQueue as LifoQueue
 from ._sync.ordered_queues import PriorityQueue as PriorityQueue
-from ._sync.queue import LightQueue as LightQueue
 from ._sync.queue import Queue as Queue
-from ._sync.queue import QueueStatistics as QueueStatistics
-from ._sync.queue import SimpleQueue as SimpleQueue
 from ._sync.single_waiter import ItemWaiter as ItemWaiter
 from ._sync.single_waiter import Waiter as Waiter
 

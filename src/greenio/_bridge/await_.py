@@ -66,6 +66,7 @@ from asyncio import _get_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from operator import attrgetter
 from types import CoroutineType, FunctionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -242,6 +243,9 @@ class InlineThread(GreenThread):
         "task",
         "value",
     )
+
+    # For whom it runs now; see `_kernel.entries.put_off`.
+    serves = property(attrgetter("task"))
 
     def __init__(
         self,

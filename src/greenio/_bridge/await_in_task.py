@@ -26,6 +26,7 @@ from greenlet import getcurrent
 from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub, hub_to_park_in, runs_here
 from .._kernel.hub import Hub
+from .._loop.interrupted_waits import look_again
 from .._std.errors import BlockingInLoopError
 from .send_again import send_again
 
@@ -73,8 +74,9 @@ def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
     # passed along tells this resume from any other.
     future.add_done_callback(switch, context=hub.context)
     try:
-        while hub.park() is not future:
-            pass
+        resumed = hub.park()
+        if resumed is not future:
+            _look_again(future, hub, resumed)
     except BaseException:
         if _cancelling(future) <= before:
             future.cancel()
@@ -85,6 +87,14 @@ def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
         if after is not None:
             after()
     return future
+
+
+def _look_again(future: Any, hub: Hub, resumed: Any) -> None:
+    """Wait on for a future, having been resumed for something else."""
+    # A wait that has interrupted this one may have got what the future has passed.
+    if not future.done():
+        look_again(hub, hub.park, future.done, resumed)
+    future.remove_done_callback(getcurrent().switch)
 
 
 def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:

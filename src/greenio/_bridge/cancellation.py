@@ -7,7 +7,7 @@ import asyncio
 from greenlet import GreenletExit, greenlet
 
 from .._greenthread.thread import GreenThread
-from .._kernel.entries import deliver
+from .._kernel.entries import deliver, put_off
 
 
 class Cancellation:
@@ -30,6 +30,8 @@ class Cancellation:
     def switch(self) -> None:
         thread = self._thread
         if thread and not thread.dead and not self.seen:
+            if put_off(thread, self.switch) is not None:
+                return
             self.seen = True
             deliver(thread, [self.error()])
 

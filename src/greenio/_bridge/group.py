@@ -30,7 +30,7 @@ from .._greenthread.arguments import check_callable
 from .._greenthread.thread import GreenThread
 from .._greenthread.timeout import Timeout
 from .._kernel.current import get_hub, hub_to_park_in
-from .._kernel.entries import Throw, throw_into
+from .._kernel.entries import Throw, put_off, throw_into
 from .._kernel.hub import Hub
 from .._kernel.waiters import Waiter, mutex, new_task_waiter, new_waiter
 from .._std.originals import current_task, get_ident
@@ -247,13 +247,16 @@ class GreenGroup:
         if self._state is not _State.OPEN:
             # It has ended meanwhile.
             return
-        self._interrupted = True
-        if isinstance(self._parent, asyncio.Task):
-            self._parent.cancel()
-        else:
-            assert self._parent is not None
-            assert self._interruption is not None
-            throw_into(self._parent, (self._interruption,))
+        parent = self._parent
+        if isinstance(parent, asyncio.Task):
+            self._interrupted = True
+            parent.cancel()
+            return
+        assert parent is not None
+        assert self._interruption is not None
+        if put_off(parent, self._interrupt) is None:
+            self._interrupted = True
+            throw_into(parent, (self._interruption,))
 
     def _take(self, error: BaseException) -> None:
         """Take note of what ended the body or its waiting, and end the children."""

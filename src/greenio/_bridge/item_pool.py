@@ -12,6 +12,7 @@ from typing import Any, Generic, cast
 from .._greenthread.arguments import checked_size
 from .._kernel.waiters import WaitQueue, mutex, new_task_waiter, new_waiter
 from .._std.type_variables import Item
+from .._sync.light_queue import QueueStatistics
 from .await_ import run_green
 
 # Handed over instead of an item: leave to create one, counted in `current_size` already.
@@ -322,6 +323,10 @@ class Channel:
     def get(self) -> Any:
         """Wait for an item that comes back."""
         return self._pool._wait_for_item()
+
+    def statistics(self) -> QueueStatistics:
+        """Return numbers about the current state."""
+        return QueueStatistics(qsize=0, maxsize=0, getting=self.getting(), putting=0)
 
 
 class Token:

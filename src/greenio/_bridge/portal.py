@@ -23,6 +23,7 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import isgeneratorfunction
+from operator import attrgetter
 from types import BuiltinFunctionType, CoroutineType
 from types import coroutine as _generator_coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -31,6 +32,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._greenthread.arguments import check_callable
 from .._kernel.current import hub_of
+from .._loop.interrupted import is_finalizing
 from .._loop.reraise import exception_from
 from .._reactor.scheduler import NotSwitchedTo
 from .._std.originals import current_task
@@ -165,6 +167,8 @@ class Portal(greenlet):
         # None if it has nothing to do.
         self._task: asyncio.Task[Any] | None = None
 
+    serves = property(attrgetter("_task"))
+
     @property
     def serving(self) -> bool:
         """Whether a coroutine is in it."""
@@ -251,6 +255,8 @@ class Portal(greenlet):
         hub = self.parking_hub._hub
         if hub._supervisor is None and hub.main is None:
             hub.supervise()
+        # One that a finalizer or signal handler has interrupted.
+        interrupted = self._future
         self._future = future = hub.loop.create_future()
         try:
             result = self._drive(future)
@@ -263,13 +269,22 @@ class Portal(greenlet):
         except BaseException as exc:
             instead = self._interrupted(future, exc)
             if instead is None:
-                raise
+                if not is_finalizing(sys._getframe()):
+                    raise
+                instead = exc
             error = instead
             del instead
         finally:
-            self._future = None
+            self._future = interrupted
+            if interrupted is not None and not interrupted.done():
+                # What was to resume it may have come meanwhile.
+                interrupted.set_result(())
             # Here and below: what is raised keeps the frames that it goes through.
             del future
+        if is_finalizing(sys._getframe()):
+            send_again(self.parking_hub, self, [error])
+            # The finalizer looks again, and goes on waiting.
+            return ()
         try:
             raise error
         finally:
@@ -287,6 +302,9 @@ class Portal(greenlet):
         except asyncio.CancelledError as exc:
             error = self.translated(exc)
             if error is exc:
+                if is_finalizing(sys._getframe()):
+                    again = asyncio.CancelledError(*exc.args)
+                    send_again(self.parking_hub, self, [again])
                 raise
             raise error from None
         finally:

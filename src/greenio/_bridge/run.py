@@ -23,6 +23,7 @@ from .._std.errors import HubClosedError, HubError
 from .._std.originals import all_tasks, current_task, get_ident
 from .._std.type_variables import Arguments, Unpack
 from .await_ import call_either, run_green
+from .portal import in_green_code
 
 T = TypeVar("T")
 
@@ -55,6 +56,9 @@ def run(
     get GreenletExit, tasks are cancelled, asynchronous generators are closed, executors
     are shut down, then the loop is closed.
 
+    In green code, such as a plain script after its first green call, the others go on
+    meanwhile, as under `asyncio.run` there.
+
     Args:
         func: A blocking-style function, which runs in a green thread, or a coroutine
             function.
@@ -68,17 +72,26 @@ def run(
         What the function returned.
 
     Raises:
-        RuntimeError: A loop runs in this thread already.
+        RuntimeError: A loop runs in this thread already, and the caller is not green code
+            that may run others: a coroutine, for example.
         BaseException: Whatever the function raised.
     """
     check_callable(func, "run")
-    if running_loop() is not None:
+    if running_loop() is not None and not _may_run_loops():
         raise RuntimeError(
             "greenio.run() makes a loop of its own, and one is running in this thread "
-            "already; use `await greenio.run_green(func, ...)` in a coroutine, or call "
-            "the function in a green thread"
+            "already; use `await greenio.run_green(func, ...)` in a coroutine, and "
+            "call the function as it is in a green thread"
         )
     return _run(_main(func, args), loop_factory(hub), debug)
+
+
+# What asyncio's own runners look up there: green code may be let run loops.
+_events: Any = vars(asyncio.runners)
+
+
+def _may_run_loops() -> bool:
+    return in_green_code() and _events["events"]._get_running_loop() is None
 
 
 async def _main(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -117,7 +130,7 @@ else:  # pragma: no cover - 3.10
     def _run(main: Any, factory: LoopFactory, debug: bool | None) -> Any:
         loop = factory()
         try:
-            asyncio.set_event_loop(loop)
+            _events["events"].set_event_loop(loop)
             if debug is not None:
                 loop.set_debug(debug)
             return loop.run_until_complete(main)
@@ -127,7 +140,7 @@ else:  # pragma: no cover - 3.10
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.run_until_complete(loop.shutdown_default_executor())
             finally:
-                asyncio.set_event_loop(None)
+                _events["events"].set_event_loop(None)
                 loop.close()
 
     def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
@@ -188,13 +201,7 @@ def from_thread(
             "from_thread() is for other OS threads than the hub's own; here, call the "
             "function in a green thread, or await it in a coroutine"
         )
-    call = _ThreadCall(target, func, args)
-    if not target.call_threadsafe(_HeldByLoop(call)):
-        raise HubClosedError(repr(target))
-    if target.loop.is_closed():
-        # It may have been closed in between, and then drops nothing any more.
-        call.lose()
-    return call.wait()
+    return _ThreadCall(target, func, args).run()
 
 
 # The caller's waiter gets it when the loop has been closed.
@@ -221,21 +228,28 @@ class _ThreadCall:
 
     # -- called by the OS thread -----------------------------------------------------
 
-    def wait(self) -> Any:
+    def run(self) -> Any:
+        hub = self._hub
         waiter = self._waiter
         try:
+            if not hub.call_threadsafe(_HeldByLoop(self)):
+                raise HubClosedError(repr(hub))
+            if hub.loop.is_closed():
+                # It may have been closed in between, and then drops nothing any more.
+                self.lose()
             lost = waiter.block() is _LOST
         except BaseException:
             with mutex:
+                # If it has not started yet, it does not any more.
                 waiter.done = True
-            thread = self._thread
+                thread = self._thread
             if thread is not None:
                 with contextlib.suppress(HubClosedError):
                     kill(thread)
             raise
         thread = self._thread
         if lost or thread is None:
-            raise HubClosedError(repr(self._hub))
+            raise HubClosedError(repr(hub))
         return thread.wait()
 
     # -- called by the loop ----------------------------------------------------------
@@ -243,13 +257,22 @@ class _ThreadCall:
     def start(self) -> None:
         hub = self._hub
         thread = GreenThread(hub, call_either, (self._func, self._args, {}), {})
-        self._thread = thread
+        with mutex:
+            given_up = self._waiter.done
+            if not given_up:
+                self._thread = thread
+        if given_up:
+            self._let_go()
+            return
         thread.has_taker = True
         thread.link(self._finished)
         hub.wake(thread)
 
     def _finished(self, _: GreenThread) -> None:
         self._wake(None)
+        self._let_go()
+
+    def _let_go(self) -> None:
         timer = None if self.timer is None else self.timer()
         if timer is not None:
             timer.cancel()
@@ -283,7 +306,10 @@ class _HeldByLoop:
             call.start()
 
     def __del__(self) -> None:
-        self._call.lose()
+        # Whoever made it may have been interrupted.
+        call: _ThreadCall | None = getattr(self, "_call", None)
+        if call is not None:
+            call.lose()
 
 
 def _only_hub() -> Hub:

@@ -11,6 +11,8 @@ comes back to the manager with the end of the block.
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import suppress
 from typing import Any
 
 from greenlet import getcurrent
@@ -134,21 +136,25 @@ async def leave(manager: Any, error: BaseException | None) -> Any:
     interrupts a green thread (`GreenletExit`, a Timeout) is for who waits for just that, and
     is raised as it is where the group would be of nothing else.
     """
-    if error is None:
-        return await manager.__aexit__(None, None, None)
+    kind = None if error is None else type(error)
+    traceback = None if error is None else error.__traceback__
     try:
         try:
-            return await manager.__aexit__(type(error), error, error.__traceback__)
+            return await manager.__aexit__(kind, error, traceback)
         except BaseException as raised:
             if isinstance(error, Exception) or not _is_only(error, raised):
+                _let_go(raised)
                 raise
+            # As below. Nobody sees it.
+            raised.__traceback__ = None
         # Not above: the group would be its context.
+        assert error is not None
         raise error
     finally:
-        del error
+        del error, traceback
 
 
-def _is_only(error: BaseException, group: BaseException) -> bool:
+def _is_only(error: BaseException | None, group: BaseException) -> bool:
     """Whether an exception group is of one exception, and of which."""
     exceptions = getattr(group, "exceptions", None)
     return (
@@ -156,3 +162,27 @@ def _is_only(error: BaseException, group: BaseException) -> bool:
         and len(exceptions) == 1
         and exceptions[0] is error
     )
+
+
+if sys.version_info >= (3, 14):
+
+    def _let_go(_raised: BaseException) -> None:
+        pass
+
+else:  # pragma: no cover - until 3.13
+    # Python 3.10 has none.
+    _exit: Any = getattr(getattr(asyncio, "TaskGroup", None), "__aexit__", None)
+    _GROUPS_FILE = None if _exit is None else _exit.__code__.co_filename
+
+    def _let_go(raised: BaseException) -> None:
+        """Have `TaskGroup.__aexit__` not keep what it has raised, by its local variable.
+
+        That is a reference cycle, and all that the traceback has seen is in it.
+        """
+        traceback = raised.__traceback__
+        while traceback is not None:
+            frame = traceback.tb_frame
+            if frame.f_code.co_filename == _GROUPS_FILE:
+                with suppress(RuntimeError):
+                    frame.clear()
+            traceback = traceback.tb_next

@@ -17,11 +17,14 @@ class Arrivals(Generic[Arrival]):
     left to wait for.
     """
 
-    __slots__ = ("arrived", "takers")
+    __slots__ = ("arrived", "looks", "takers")
 
     def __init__(self) -> None:
         self.arrived: deque[Arrival] = deque()
         self.takers: WaitQueue = WaitQueue()
+        # How often takers were told to look again. Who was told so between his look and
+        # his wait, by what has interrupted him, does not wait.
+        self.looks: int = 0
 
     def put(self, arrival: Arrival) -> None:
         """Add one."""
@@ -34,6 +37,14 @@ class Arrivals(Generic[Arrival]):
         finally:
             drop()
 
+    def hand_on(self) -> None:
+        """Give what has arrived to those who wait; the mutex is held."""
+        while self.takers and self.arrived:
+            arrival = self.arrived[0]
+            given = self.takers.wake_one(arrival)
+            if given and self.arrived and self.arrived[0] is arrival:
+                del self.arrived[0]
+
     def put_back(self, arrival: Arrival) -> None:
         """Put one back that is still the first."""
         with mutex:
@@ -45,8 +56,13 @@ class Arrivals(Generic[Arrival]):
         if arrival is not None:
             self.arrived.appendleft(arrival)
 
-    def get(self) -> Arrival | None:
-        """Take the first one, waiting for it; None says to look again."""
+    def get(self, looks: int) -> Arrival | None:
+        """Take the first one, waiting for it; None says to look again.
+
+        Args:
+            looks: What `looks` was before the caller looked whether there is anything
+                to wait for.
+        """
         try:
             hold()
             if self.arrived:
@@ -54,13 +70,15 @@ class Arrivals(Generic[Arrival]):
             waiter = new_waiter("waiting for a result")
             if self.arrived:
                 return self.arrived.popleft()
+            if self.looks != looks:
+                return None
             self.takers.append(waiter)
         finally:
             drop()
         arrival: Arrival | None = self.takers.wait(waiter, None, self._give_back)
         return arrival
 
-    async def get_async(self) -> Arrival | None:
+    async def get_async(self, looks: int) -> Arrival | None:
         """Take the first one, awaiting it; see `get`."""
         with mutex:
             if self.arrived:
@@ -68,6 +86,8 @@ class Arrivals(Generic[Arrival]):
             waiter = new_task_waiter()
             if self.arrived:
                 return self.arrived.popleft()
+            if self.looks != looks:
+                return None
             self.takers.append(waiter)
         arrival: Arrival | None = await self.takers.wait_async(
             waiter, None, self._give_back
@@ -77,4 +97,5 @@ class Arrivals(Generic[Arrival]):
     def look_again(self) -> None:
         """Wake everybody who waits, with None."""
         with mutex:
+            self.looks += 1
             self.takers.wake_all(None)

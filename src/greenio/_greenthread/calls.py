@@ -29,6 +29,7 @@ from greenlet import getcurrent
 from .._kernel.waiters import GreenWaiter, TaskWaiter, ThreadWaiter, drop, hold
 from .coroutines import finished
 from .going_on import STARTED
+from .slots import SlotThread
 from .thread import GreenThread
 from .thread_names import DONE
 
@@ -64,7 +65,7 @@ class Call:
             del thread, self
 
 
-class Worker(GreenThread):
+class Worker(SlotThread):
     """A green thread that makes calls of a feed."""
 
     __slots__ = ("_feed", "_serving")
@@ -80,53 +81,70 @@ class Worker(GreenThread):
         worker = cls(feed.hub, feed.function, (), {}, Context())
         worker.run = work
         worker._feed = feed
-        worker._serving = None
+        worker._serving = worker._slots = None
         worker.has_taker = True
         return worker
 
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
         feed, call = self._feed, self._serving
-        if feed is not None:
-            self._serving = None
-            if call is None:
-                feed.slots.running.discard(self)
-            else:
+        try:
+            if feed is not None:
                 feed.slots.leave(self)
-                # Before what others have linked, which may wait.
-                told: dict[Any, Any] = {call: (feed.call_ended, (call,), {})}
-                self._links = {**told, **(self._links or {})}
+                if call is not None:
+                    # Before what others have linked, which may wait.
+                    told: dict[Any, Any] = {call: (feed.call_ended, (call,), {})}
+                    self._links = {**told, **(self._links or {})}
+                    self._serving = None
+                feed.see_to_calls()
+                self._feed = None
+            GreenThread._end(self, state, result, error)
+        except BaseException:
+            if feed is not None:
+                self._end_anyway(feed.slots)
+            raise
+
+    def _interrupted(self, error: BaseException) -> None:
+        feed = self._feed
+        if feed is not None and self._call is not None:
+            # Others are to see to the calls.
+            feed.worker_queued = False
+        SlotThread._interrupted(self, error)
+        if feed is not None:
+            self._end_anyway(feed.slots)
             feed.see_to_calls()
-            self._feed = None
-        GreenThread._end(self, state, result, error)
 
     def _kill_unstarted(self, throw_args: tuple[Any, ...]) -> None:
         feed = self._feed
         if feed is not None:
             feed.worker_queued = False
-        while feed is not None and feed.unstarted:
-            feed.thread_for_first()._kill_unstarted(throw_args)
+        while feed is not None and (thread := feed.thread_for_first()) is not None:
+            thread._kill_unstarted(throw_args)
         GreenThread._kill_unstarted(self, throw_args)
 
 
 def work() -> None:
     """The body of every worker; as in `thread.body`, nothing here refers to it."""
-    function = getcurrent()._feed.function  # type: ignore[attr-defined]
-    arguments = _begin()
-    while arguments is not None:
-        try:
-            result = function(*arguments)
-            if type(result) is CoroutineType:
-                result = finished(function, result)
-        except BaseException as exc:
-            arguments = None
-            getcurrent()._failed(exc)  # type: ignore[attr-defined]
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
-                getcurrent(), "passed_on"
-            ):
-                raise
-            return
-        arguments = _end_and_go_on(result)
-        del result
+    try:
+        function = getcurrent()._feed.function  # type: ignore[attr-defined]
+        arguments = _begin()
+        while arguments is not None:
+            try:
+                result = function(*arguments)
+                if type(result) is CoroutineType:
+                    result = finished(function, result)
+            except BaseException as exc:
+                arguments = None
+                getcurrent()._failed(exc)  # type: ignore[attr-defined]
+                if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
+                    getcurrent(), "passed_on"
+                ):
+                    raise
+                return
+            arguments = _end_and_go_on(result)
+            del result
+    except BaseException as exc:
+        getcurrent()._interrupted(exc)  # type: ignore[attr-defined]
+        raise
 
 
 def _begin() -> tuple[Any, ...] | None:
@@ -138,25 +156,28 @@ def _begin() -> tuple[Any, ...] | None:
     unstarted = feed.unstarted
     if len(unstarted) > 1:
         feed.queue_worker(at_once=True)
-    if not unstarted:
-        current._end(DONE, None, None)
-        return None
-    feed.slots.running.add(current)
+    if unstarted:
+        feed.slots.running.add(current)
     return _take(current, feed)
 
 
-def _take(current: Any, feed: Feed) -> tuple[Any, ...]:
-    """Have the current worker make the first call that has not begun; there is one."""
-    # To take it out and to have it is one step; see `mutex`.
-    for call in feed.first_unstarted:
-        current._serving = call
-        feed.slots.unstarted -= 1
-        break
-    call.thread = current
-    current.gr_context = call.context
-    arguments = call.arguments
-    call.arguments = ()
-    return arguments
+def _take(current: Any, feed: Feed) -> tuple[Any, ...] | None:
+    """Have the current worker make the first call that has not begun; else it ends."""
+    slots = feed.slots
+    if feed.unstarted:
+        # To take it out and to have it is one step; see `mutex`.
+        for call in feed.first_unstarted:
+            current._serving = call
+            current._slots = slots
+            slots.unstarted -= 1
+            break
+        call.thread = current
+        current.gr_context = call.context
+        arguments = call.arguments
+        call.arguments = ()
+        return arguments
+    current._end(DONE, None, None)
+    return None
 
 
 def _end_and_go_on(result: Any) -> tuple[Any, ...] | None:
@@ -193,14 +214,14 @@ def _end_and_go_on(result: Any) -> tuple[Any, ...] | None:
             call.value = result
             call.thread = None
             call.done = True
-            current._serving = None
+            current._serving = current._slots = None
             slots.free += 1
             hub.handoffs -= 1
             if not feed.ordered:
                 feed.arrived.append(call)
     finally:
         drop()
-    if current._serving is None and feed.unstarted:
+    if current._serving is None:
         return _take(current, feed)
     current._end(DONE, result, None)
     return None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -39,6 +40,23 @@ _MISSING: Any = object()
 
 def _taker() -> GreenWaiter | ThreadWaiter:
     return new_waiter("waiting for a value of a DAGPool")
+
+
+@dataclass(frozen=True)
+class DAGPoolStatistics:
+    """What `DAGPool.statistics` returns.
+
+    Attributes:
+        values: How many keys have a value, or a failure.
+        failed: How many of these have a failure.
+        running: How many green threads of the pool have not ended.
+        waiting: How many of these lack values they depend on.
+    """
+
+    values: int
+    failed: int
+    running: int
+    waiting: int
 
 
 class Collision(Exception):
@@ -65,6 +83,16 @@ class PropagateError(Exception):
         return f"PropagateError({self.key}): {type(self.exc).__name__}: {self.exc}"
 
 
+def _pairs(given: Any, what: str) -> dict[Any, Any]:
+    """Return a dict of what was given; raise an error that says what is taken."""
+    if isinstance(given, Iterable):
+        try:
+            return dict(given)
+        except (TypeError, ValueError) as exc:
+            raise type(exc)(f"{what}, or pairs of both, not {given!r}: {exc}") from exc
+    raise TypeError(f"{what}, or pairs of both, not {given!r}")
+
+
 class Results:
     """The values of some keys, as they become available: pairs of key and value.
 
@@ -79,6 +107,11 @@ class Results:
         self._waiters = WaitQueue()
         # Those that have no value yet.
         self.pending: set[Any] = set()
+        if not isinstance(keys, Iterable):
+            raise TypeError(
+                "a DAGPool is asked for the values of some keys, as in wait(['app']) for "
+                f"one, not {keys!r}; pool['app'] is the value by itself"
+            )
         pool._want(self, dict.fromkeys(keys))
 
     def __repr__(self) -> str:
@@ -213,7 +246,9 @@ class DAGPool:
     def __init__(
         self, preload: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()
     ) -> None:
-        self._values: dict[Any, Any] = dict(preload)
+        self._values: dict[Any, Any] = _pairs(
+            preload, "DAGPool() takes values by key, as in DAGPool({'key': value})"
+        )
         self._running: dict[Any, _Running] = {}
         self._wanted: dict[Any, WeakKeyDictionary[Results, None]] = {}
 
@@ -290,7 +325,13 @@ class DAGPool:
                 before it have been started.
             TypeError: `function` cannot be called, or a key is not hashable.
         """
-        for key, others in dict(depends).items():
+        check_callable(function, "DAGPool.spawn_many")
+        pairs = _pairs(
+            depends,
+            "DAGPool.spawn_many() takes for each key the keys that it depends on, as in "
+            "spawn_many({'app': ['libc'], 'libc': ()}, function)",
+        )
+        for key, others in pairs.items():
             self.spawn(key, others, function, *args, **kwds)
 
     def _ended(self, thread: GreenThread, key: Any, entry: _Running) -> None:
@@ -481,6 +522,17 @@ class DAGPool:
         """Return how many green threads of the pool lack values they depend on."""
         with mutex:
             return sum(bool(entry.results.pending) for entry in self._running.values())
+
+    def statistics(self) -> DAGPoolStatistics:
+        """Return numbers about the current state."""
+        with mutex:
+            values = list(self._values.values())
+            return DAGPoolStatistics(
+                values=len(values),
+                failed=sum(isinstance(value, PropagateError) for value in values),
+                running=self.running(),
+                waiting=self.waiting(),
+            )
 
     def waiting_for(self, key: Any = _MISSING) -> Any:
         """Return what green threads of the pool still lack.

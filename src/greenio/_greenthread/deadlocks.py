@@ -61,8 +61,27 @@ def detect_deadlocks(state: bool) -> None:
     _enabled = state
 
 
-def _os_threads() -> int:
-    return len(os.listdir(_THREADS))  # noqa: PTH208 - see `places`
+def os_threads() -> int:
+    """How many OS threads the process has, without those of the kernel.
+
+    Under uvloop 0.20 the kernel polls for libuv, in a thread that is listed with ours.
+
+    Raises:
+        OSError: The system does not tell.
+    """
+    numbers = os.listdir(_THREADS)  # noqa: PTH208 - see `places`
+    if len(numbers) == 1:
+        return 1
+    return sum(not _is_the_kernels(number) for number in numbers)
+
+
+def _is_the_kernels(number: str) -> bool:
+    try:
+        with open(f"{_THREADS}/{number}/comm", "rb") as file:  # noqa: PTH123
+            return file.read(4) == b"iou-"
+    except OSError:
+        # It has ended: what it did last may still be to come.
+        return False
 
 
 def watch(hub: Hub) -> bool:
@@ -134,7 +153,7 @@ def _nobody_is_left(hub: Any) -> bool:
         and not any(half.ready or half.batch for half in (hub, hub.twin or hub))
         # Those who wait without being registered are about to be.
         and not (hub.get_readers() or hub.get_writers())
-        and _os_threads() == 1
+        and os_threads() == 1
         and not _may_be_signalled()
         and not _has_children()
         # Last: by an OS thread that has ended since.

@@ -8,7 +8,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .._kernel.current import get_hub
-from .._kernel.entries import Throw, throw_into
+from .._kernel.entries import Throw, throw_into, waits_in_finalizer
 from .._kernel.hub import Hub
 from .._loop.mutex import in_section, park_outside
 from .._loop.reraise import exception_from
@@ -22,7 +22,8 @@ def kill(g: greenlet, *throw_args: Any) -> None:
 
     It sees the exception before `kill` returns, wherever it waits, unless the caller
     is a coroutine, a loop callback or another OS thread: then it sees it in its next
-    turn. A green thread that has not started never runs its function.
+    turn. Where a finalizer waits on top of it, it sees it when that has returned. A green
+    thread that has not started never runs its function.
 
     Args:
         g: The green thread; nothing happens if it has ended.
@@ -50,7 +51,11 @@ def kill(g: greenlet, *throw_args: Any) -> None:
             raise HubClosedError(repr(g))
     elif not g and hasattr(g, "_kill_unstarted"):
         g._kill_unstarted(throw_args)
-    elif g and (here := getattr(current, "_hub", None)) in (hub, hub.twin or hub):
+    elif (
+        g
+        and (here := getattr(current, "_hub", None)) in (hub, hub.twin or hub)
+        and not waits_in_finalizer(g)
+    ):
         here.wake(current)
         if in_section():
             park_outside(partial(throw_into, g, args))

@@ -146,9 +146,10 @@ class GreenPile(Generic[Item]):
         """
         thread = None
         while thread is None:
+            looks = self._arrivals.looks
             if self._at_end():
                 raise StopIteration
-            thread = self._arrivals.get()
+            thread = self._arrivals.get(looks)
         if not thread.dead:
             try:
                 thread.wait_end()
@@ -170,9 +171,10 @@ class GreenPile(Generic[Item]):
         """Await the next result; see `__next__`."""
         thread = None
         while thread is None:
+            looks = self._arrivals.looks
             if self._at_end():
                 raise StopAsyncIteration
-            thread = await self._arrivals.get_async()
+            thread = await self._arrivals.get_async(looks)
         if not thread.dead:
             try:
                 await thread.wait_end_async()

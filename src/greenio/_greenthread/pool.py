@@ -182,12 +182,7 @@ class GreenPool:
         """
         if not callable(function):
             check_callable(function, "GreenPool.spawn")
-        slots = self._slots
-        if slots.take():
-            return slots.start(function, args, kwargs)
-        thread = GreenThread(get_hub(), function, args, kwargs)
-        thread.run_in_place()
-        return thread
+        return self._slots.spawn(function, args, kwargs)
 
     @overload
     def spawn_n(
@@ -236,8 +231,7 @@ class GreenPool:
             TypeError: `function` cannot be called.
         """
         check_callable(function, "GreenPool.spawn_async")
-        await self._slots.take_async()
-        return self._slots.start(function, args, kwargs)
+        return await self._slots.spawn_async(function, args, kwargs)
 
     # -- waiting -------------------------------------------------------------------------
 
@@ -463,9 +457,29 @@ class GreenPool:
     imap_unordered_async = imap_unordered
 
 
+class _Feeder(GreenThread):
+    """Reads the input of an `imap`; see `results`."""
+
+    __slots__ = ("_feed",)
+
+    _feed: Feed
+
+    def _end(self, state: str, result: Any, error: BaseException | None) -> None:
+        try:
+            GreenThread._end(self, state, result, error)
+            self._feed.ended(self)
+        except BaseException:
+            self._feed.ended(self)
+            raise
+
+    def _interrupted(self, error: BaseException) -> None:
+        GreenThread._interrupted(self, error)
+        self._feed.ended(self)
+
+
 def _feeder(feed: Feed, rows: Iterable[Iterable[Any]]) -> GreenThread:
-    feeder = GreenThread(feed.hub, feed.run, (iter(rows),), {})
-    feeder.link(feed.ended)
+    feeder = _Feeder(feed.hub, feed.run, (iter(rows),), {})
+    feeder._feed = feed
     feed.hub.wake(feeder)
     return feeder
 

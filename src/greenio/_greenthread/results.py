@@ -47,7 +47,7 @@ from .._std.errors import HubClosedError
 from .._std.originals import get_ident
 from .arrivals import Arrivals
 from .calls import Call, Worker
-from .slots import Slots
+from .slots import Slots, SlotThread
 from .thread import GreenThread
 
 T_co = TypeVar("T_co", covariant=True)
@@ -146,38 +146,52 @@ class Feed(Arrivals[Call]):
                 self.unstarted.append(call)
                 if self.ordered:
                     self.arrived.append(call)
+                    if self.takers:
+                        # He has come while somebody interrupted us.
+                        self.hand_on()
                 return
+        except BaseException:
+            self._take_back(call)
+            raise
         finally:
             drop()
-        if self._take_slot(arguments):
-            self._start(call)
+        self._call_when_free(call, arguments)
 
-    def _start(self, call: Call) -> None:
-        """Have a call made that has a slot."""
+    def _call_when_free(self, call: Call, arguments: tuple[Any, ...]) -> None:
+        """Have a call made that has no slot yet."""
+        taker: Waiter | None = None
         try:
-            if self.uses_again:
-                if not self.worker_queued:
-                    self.queue_worker()
-                self.slots.unstarted += 1
-                self.unstarted.append(call)
-            else:
-                self.hub.wake(self.thread_for(call))
+            if not self._take_slot(call, arguments):
+                return
+            if not self.uses_again:
+                self.start_all()
+            elif not self.worker_queued:
+                self.queue_worker()
+            if self.ordered:
+                if self.takers:
+                    taker = self.takers[0]
+                self.put(call)
         except BaseException:
-            with mutex:
-                if call in self.unstarted:
-                    self.slots.unstarted -= 1
-                    self.unstarted.remove(call)
-                self.slots.running.discard(call.thread)
-                self.slots.give_back()
-            self._one_less()
+            if not (taker is not None and taker.done and taker.value is call):
+                self._take_back(call)
             raise
-        if self.ordered:
-            self.put(call)
+
+    def _take_back(self, call: Call) -> None:
+        """Have a call not made; the feeder was interrupted, and no consumer has it."""
+        with mutex:
+            if call in self.unstarted:
+                self.unstarted.remove(call)
+                self.slots.unstarted -= 1
+                self.outstanding -= 1
+                if call in self.arrived:
+                    self.arrived.remove(call)
+                self.slots.give_back()
 
     def ended(self, feeder: GreenThread) -> None:
         """Note that the feeder has ended, even if it never began."""
         if not self.closed and self.error is None:
-            self.error = feeder._error
+            # It has none yet if it was interrupted where it ends; then this comes again.
+            self.error = getattr(feeder, "_error", None)
         self.exhausted = True
         if not self.outstanding:
             self.look_again()
@@ -195,35 +209,49 @@ class Feed(Arrivals[Call]):
                 idle.append(waiter)
             self.idle.wait(waiter, None, None)
 
-    def _take_slot(self, arguments: tuple[Any, ...]) -> bool:
+    def _take_slot(self, call: Call, arguments: tuple[Any, ...]) -> bool:
         """Take a slot for a call, waiting for it; False if the call is done already."""
         slots = self.slots
+        waiters = slots.waiters
+        waiter: Any = None
         try:
-            hold()
-            self.outstanding += 1
-            if slots.free > 0:
-                slots.free -= 1
-                return True
-            waiter = new_waiter("calling a function on a full GreenPool")
-            waiters = slots.waiters
-            if slots.free > 0:
-                # Freed by who interrupted us in between.
-                slots.free -= 1
-                return True
-            waiters.append(waiter)
-            self.pending = (arguments, waiter)
-            # Perhaps the consumer can do it.
-            self.takers.wake_one(None)
-        finally:
-            drop()
-        try:
-            outcome = slots.waiters.wait(waiter, None, self._give_slot_back)
-        except BaseException:
-            self._one_less()
-            raise
-        finally:
+            try:
+                hold()
+                if slots.free > 0:
+                    slots.free -= 1
+                    slots.unstarted += 1
+                    self.outstanding += 1
+                    self.unstarted.append(call)
+                    return True
+                waiter = new_waiter("calling a function on a full GreenPool")
+                if slots.free > 0:
+                    # Freed by who interrupted us in between.
+                    slots.free -= 1
+                    slots.unstarted += 1
+                    self.outstanding += 1
+                    self.unstarted.append(call)
+                    return True
+                self.outstanding += 1
+                self.pending = (arguments, waiter)
+                waiters.append(waiter)
+                # Perhaps the consumer can do it.
+                self.takers.wake_one(None)
+            finally:
+                drop()
+            outcome = waiters.wait(waiter, None, self._give_slot_back)
             self.pending = None
-        return outcome is not _TAKEN_OVER
+            if outcome is _TAKEN_OVER:
+                return False
+            slots.unstarted += 1
+            self.unstarted.append(call)
+        except BaseException:
+            if self.pending is not None:
+                self.pending = None
+                self._one_less()
+            if waiter is not None and call not in self.unstarted:
+                slots.not_taken(waiter, self._give_slot_back)
+            raise
+        return True
 
     def _give_slot_back(self, outcome: Any) -> None:
         if outcome is not _TAKEN_OVER:
@@ -243,34 +271,47 @@ class Feed(Arrivals[Call]):
         """
         worker = Worker.of(self)
         hub = self.hub
-        if at_once and hub.handoffs:
-            hub.batch.appendleft(worker)
-        else:
-            hub.wake(worker)
+        # Said before, since it may start before this returns.
         self.worker_queued = True
+        try:
+            if at_once and hub.handoffs:
+                hub.batch.appendleft(worker)
+            else:
+                hub.wake(worker)
+        except BaseException:
+            self.worker_queued = False
+            raise
 
     def see_to_calls(self) -> None:
         """Note that a worker ends; if nobody sees to the other calls, another one does."""
         if self.unstarted and not self.worker_queued:
             self.queue_worker()
 
-    def thread_for(self, call: Call) -> GreenThread:
-        """Make a green thread for a call that has not begun; it is not started."""
-        thread = self.slots.enter(
-            self.hub, self.function, call.arguments, {}, call.context
-        )
-        call.arguments = ()
-        call.thread = thread
-        thread.has_taker = True
-        thread.link(self.call_ended, call)
-        return thread
-
-    def thread_for_first(self) -> GreenThread:
-        """Make a green thread for the first call that has not begun; there is one."""
-        for call in self.first_unstarted:  # noqa: B007
-            self.slots.unstarted -= 1
-            break
-        return self.thread_for(call)
+    def thread_for_first(self) -> SlotThread | None:
+        """Make a green thread for the first call that has not begun; None if there is none."""
+        unstarted = self.unstarted
+        while unstarted:
+            call = unstarted[0]
+            arguments, slots = call.arguments, self.slots
+            thread = SlotThread(self.hub, self.function, arguments, {}, call.context)
+            thread._slots = None
+            thread.has_taker = True
+            thread.link(self.call_ended, call)
+            if unstarted and unstarted[0] is call:
+                # To take it out and to have its slot is one step.
+                for call in self.first_unstarted:  # noqa: B007
+                    slots.unstarted -= 1
+                    thread._slots = slots
+                    break
+                call.arguments = ()
+                call.thread = thread
+                try:
+                    slots.running.add(thread)
+                except BaseException:
+                    slots.call_off(thread)
+                    raise
+                return thread
+        return None
 
     def start_all(self) -> None:
         """Give each call that has not begun a green thread of its own, and later ones too.
@@ -278,11 +319,18 @@ class Feed(Arrivals[Call]):
         In another OS thread than the hub's that is impossible, and nothing happens.
         """
         if get_ident() == self.hub.thread_id:
-            if self.unstarted:
-                # Or a worker would come before these.
-                self.uses_again = self.worker_queued = False
+            # Or a worker would come before these.
+            self.uses_again = self.worker_queued = False
             while self.unstarted:
-                self.hub.wake(self.thread_for_first())
+                thread: SlotThread | None = None
+                try:
+                    thread = self.thread_for_first()
+                    if thread is not None:
+                        self.hub.wake(thread)
+                except BaseException:
+                    if thread is not None:
+                        self.slots.call_off(thread)
+                    raise
 
     def call_ended(self, _thread: GreenThread, call: Call) -> None:
         """Tell who waits for a call that the green thread which made it has ended."""
@@ -308,8 +356,9 @@ class Feed(Arrivals[Call]):
                 call = self._take_over()
                 if call is not None:
                     return call
+            looks = self.looks
             if self.outstanding or not self.exhausted:
-                call = self.get()
+                call = self.get(looks)
                 if call is not None:
                     return call
             elif self.error is None:
@@ -319,8 +368,11 @@ class Feed(Arrivals[Call]):
 
     async def next_call_async(self) -> Call | None:
         """Take the next call as a coroutine; see `next_call`."""
-        while self.outstanding or not self.exhausted:
-            call = await self.get_async()
+        while True:
+            looks = self.looks
+            if not self.outstanding and self.exhausted:
+                break
+            call = await self.get_async(looks)
             if call is not None:
                 return call
         if self.error is not None:
@@ -393,6 +445,7 @@ class Feed(Arrivals[Call]):
             if self.idle:
                 self.idle.wake_one()
             elif self.exhausted and not self.outstanding:
+                self.looks += 1
                 self.takers.wake_all(None)
         finally:
             drop()

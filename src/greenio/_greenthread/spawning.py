@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_spawn_on
-from .._kernel.entries import throw_into
+from .._kernel.entries import Throw
 from .._kernel.hub import Hub
 from .._reactor.timers import Timer
 from .._std.protocols import PendingCall
@@ -167,9 +167,8 @@ def exc_after(seconds: float, *throw_args: Any) -> PendingCall:
     if throw_args:
         check_throwable(throw_args[0], "exc_after")
     current = getcurrent()
-    return Timer.start(
-        get_hub(), seconds, throw_into, (current, throw_args), local_to=current
-    )
+    throw = Throw(current, throw_args)
+    return Timer.start(get_hub(), seconds, throw.switch, (), local_to=current)
 
 
 def call_after_global(

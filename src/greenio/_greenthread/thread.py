@@ -94,6 +94,7 @@ class GreenThread(greenlet, Generic[Result_co]):
         "_watchers",
         "has_taker",
         "passed_on",
+        "was_interrupted",
     )
 
     # For `local`: it keeps what is its own apart.
@@ -185,6 +186,11 @@ class GreenThread(greenlet, Generic[Result_co]):
             self._hub.lose_track(self)
         self._end(_state_after(error), None, error)
 
+    def _interrupted(self, error: BaseException) -> None:
+        """End with what has kept it from that, if it has not ended."""
+        if getattr(self, "_state", None) is PENDING:
+            self._failed(error)
+
     def _end(self, state: str, result: Any, error: BaseException | None) -> None:
         try:
             hold()
@@ -274,13 +280,17 @@ class GreenThread(greenlet, Generic[Result_co]):
     def _kill_unstarted(self, throw_args: tuple[Any, ...]) -> None:
         """End a green thread that never ran: its function is not called at all."""
         self._call = None
-        timer = getattr(self, "_timer", None)
-        if timer is not None:
-            timer.cancel()
-        if self._state is PENDING:
-            error = exception_from(throw_args)
-            state = _CANCELLED if isinstance(error, GreenletExit) else _FAILED
-            self._end(state, None, error)
+        try:
+            timer = getattr(self, "_timer", None)
+            if timer is not None:
+                timer.cancel()
+            if self._state is PENDING:
+                error = exception_from(throw_args)
+                state = _CANCELLED if isinstance(error, GreenletExit) else _FAILED
+                self._end(state, None, error)
+        except BaseException:
+            self._interrupted(GreenletExit())
+            raise
 
     # -- what others see -----------------------------------------------------------
 
@@ -538,32 +548,36 @@ def body() -> None:
     go (by GreenletExit), and a failure, whose traceback leads here through `f_back`, does not
     lead on to the green thread that keeps it.
     """
-    while True:
-        call = getcurrent()._call  # type: ignore[attr-defined]
-        if call is None:
-            return
-        getcurrent()._call = None  # type: ignore[attr-defined]
-        func, args, kwargs = call
-        del call
-        try:
-            result = func(*args, **kwargs)
-            if type(result) is CoroutineType:
-                result = finished(func, result)
-        except BaseException as exc:
-            getcurrent()._failed(exc)  # type: ignore[attr-defined]
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
-                getcurrent(), "passed_on"
-            ):
-                # To whoever runs the loop, unless who was told (a link) raises it there.
-                raise
-            return
-        else:
-            getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
-        finally:
-            del func, args, kwargs
-        del result
-        if type(getcurrent()) is not GreenThread or not go_on():
-            return
+    try:
+        while True:
+            call = getcurrent()._call  # type: ignore[attr-defined]
+            if call is None:
+                return
+            getcurrent()._call = None  # type: ignore[attr-defined]
+            func, args, kwargs = call
+            del call
+            try:
+                result = func(*args, **kwargs)
+                if type(result) is CoroutineType:
+                    result = finished(func, result)
+            except BaseException as exc:
+                getcurrent()._failed(exc)  # type: ignore[attr-defined]
+                if isinstance(exc, (KeyboardInterrupt, SystemExit)) and not hasattr(
+                    getcurrent(), "passed_on"
+                ):
+                    # To whoever runs the loop, unless who was told (a link) raises it there.
+                    raise
+                return
+            else:
+                getcurrent()._end(_DONE, result, None)  # type: ignore[attr-defined]
+            finally:
+                del func, args, kwargs
+            del result
+            if type(getcurrent()) is not GreenThread or not go_on():
+                return
+    except BaseException as exc:
+        getcurrent()._interrupted(exc)  # type: ignore[attr-defined]
+        raise
 
 
 _Link = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]

@@ -28,13 +28,14 @@ import asyncio
 import enum
 import math
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent, greenlet
 
 from .._kernel.current import cannot_wait, get_hub
-from .._kernel.entries import deliver
+from .._kernel.entries import deliver, put_off
 from .._kernel.hub import Hub
 from .._loop.reraise import exception_from
 from .._reactor.calls import DeferredCall
@@ -215,13 +216,18 @@ def _expire(content: list[Any]) -> None:
     if not content:
         # Called again, after an interrupt.
         return
-    timeout: Timeout = content.pop()
+    timeout: Timeout = content[0]
     if timeout._state is not _State.PENDING:
         # Interrupted when it was being started: nobody has it.
         return
     target, hub = timeout._greenlet, timeout._hub
     assert target is not None
     assert hub is not None
+    later = put_off(target, partial(_expire, content))
+    if later is not None:
+        timeout._timer = later
+        return
+    content.clear()
     timeout._leave(_State.EXPIRED)
     if target is hub.loop_greenlet or target is getcurrent():
         hub.report(

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .event import Event
+
+
+@dataclass(frozen=True)
+class MetaphoreStatistics:
+    """What `metaphore.statistics` returns.
+
+    Attributes:
+        counter: How many are under way.
+        waiting: How many wait for the last of them.
+    """
+
+    counter: int
+    waiting: int
 
 
 class metaphore:  # noqa: N801 - eventlet's name
@@ -65,3 +80,7 @@ class metaphore:  # noqa: N801 - eventlet's name
     async def wait_async(self) -> None:
         """Wait as a coroutine; see `wait`."""
         await self.event.wait_async()
+
+    def statistics(self) -> MetaphoreStatistics:
+        """Return numbers about the current state."""
+        return MetaphoreStatistics(self.counter, self.event.statistics().waiting)
