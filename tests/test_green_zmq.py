@@ -225,3 +225,33 @@ def test_names():
     for name in ("PUSH", "ZMQError", "Frame", "Context", "utils"):
         assert hasattr(zmq, name)
     assert not hasattr(zmq, "proxy")
+
+
+def test_calls_that_do_not_wait(connected):
+    left, right = connected(zmq.PUSH, zmq.PULL)
+    buffer = bytearray(10)
+    for receive in (right.recv, *filter(None, [getattr(right, "recv_into", None)])):
+        arguments = () if receive == right.recv else (buffer,)
+        with pytest.raises(zmq.Again):
+            receive(*arguments, flags=zmq.NOBLOCK)
+    greenio.with_timeout(20, left.send, b"first")
+    assert right.recv() == b"first"
+    left.send(b"second", zmq.NOBLOCK)
+    assert right.recv() == b"second"
+
+
+def test_a_poller_of_sockets_of_both_kinds(context, connected):
+    _, right = connected(zmq.PUSH, zmq.PULL)
+    with plain_zmq.Context() as other, other.socket(plain_zmq.PULL) as plain:
+        port = plain.bind_to_random_port("tcp://127.0.0.1")
+        with context.socket(zmq.PUSH) as sender:
+            sender.connect(f"tcp://127.0.0.1:{port}")
+            poller = zmq.Poller()
+            poller.register(right, zmq.POLLIN)
+            poller.register(plain, zmq.POLLIN)
+            assert poller.poll(0) == []
+            greenio.spawn_after(0.001, sender.send, b"x")
+            while not (ready := dict(poller.poll(1000))):
+                pass
+            assert ready == {plain: zmq.POLLIN}
+            sender.close(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 import pytest
 
 import greenio
+import greenio.green.socket
 from _fresh import run
 from _sockets import in_thread
 from greenio.support import greendns
@@ -37,6 +39,8 @@ class NameServer:
         self.port = self.sock.getsockname()[1]
         self.asked = []
         self.silent = False
+        # What is sent before the answer: given the question's bytes and the answer's.
+        self.before = lambda question, answer: []
         self.thread = threading.Thread(target=self._answer, daemon=True)
         self.thread.start()
 
@@ -59,7 +63,13 @@ class NameServer:
                 )
             elif not any(name == self.asked[-1][0] for name, _ in self.RECORDS):
                 response.set_rcode(dns.rcode.NXDOMAIN)
-            self.sock.sendto(response.to_wire(), client)
+            answer = response.to_wire()
+            for forged in self.before(data, answer):
+                self.sock.sendto(forged, client)
+                # dnspython's own sockets drop all but the first that come in one turn
+                # of the loop.
+                time.sleep(0.01)
+            self.sock.sendto(answer, client)
 
     def close(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -213,6 +223,97 @@ def test_one_server_is_asked_by_a_socket_of_ones_own(hub_name, server):
         server.silent = True
         with pytest.raises(dns.exception.Timeout):
             greendns.udp(question, "127.0.0.1", 0.05, server.port, sock=sock)
+
+
+def _forged(question, answer):
+    """What somebody else may send from the server's address, who can't see the question.
+
+    The question with a wrong number, cut off, said to be cut off, and no message at all.
+    """
+    number = bytes([question[0] ^ 1]) + question[1:2]
+    return [
+        b"",
+        b"nonsense",
+        question[:12],
+        answer[:-3],
+        number + answer[2:],
+        number + b"\x83\x80" + answer[4:],
+    ]
+
+
+@pytest.mark.parametrize("way", ["resolver", "socket of its own", "socket of ours"])
+def test_what_is_no_answer_keeps_nobody_from_the_answer(hub_name, server, proxy, way):
+    """CVE-2023-29483: one forged packet made lookups fail."""
+    server.before = _forged
+    if way == "resolver":
+        answer = proxy.query("www.example")
+        assert sorted(record.address for record in answer) == ["192.0.2.1", "192.0.2.2"]
+        return
+    question = dns.message.make_query("www.example.", "A")
+    options = {"port": server.port, "ignore_errors": True, "ignore_unexpected": True}
+    if way == "socket of ours":
+        with greenio.green.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = greendns.udp(question, "127.0.0.1", 20, sock=sock, **options)
+    else:
+        for tries in range(10):
+            try:
+                answer = greendns.udp(question, "127.0.0.1", 2, **options)
+            except dns.exception.Timeout:
+                # They came in one turn all the same.
+                assert tries < 9
+            else:
+                break
+    assert len(answer.answer[0]) == 2
+
+
+def test_a_broken_answer_is_an_error_unless_told_otherwise(hub_name, server):
+    server.before = lambda question, answer: [answer[:-3]]
+    question = dns.message.make_query("www.example.", "A")
+    with greenio.green.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(dns.exception.DNSException):
+            greendns.udp(question, "127.0.0.1", 20, port=server.port, sock=sock)
+
+
+def test_an_answer_to_another_question_is_an_error_unless_told_otherwise(
+    hub_name, server
+):
+    server.before = lambda question, answer: _forged(question, answer)[4:5]
+    question = dns.message.make_query("www.example.", "A")
+    with greenio.green.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(dns.query.BadResponse):
+            greendns.udp(question, "127.0.0.1", 20, port=server.port, sock=sock)
+
+
+def test_an_answer_from_elsewhere_is_an_error_unless_told_otherwise(hub_name, server):
+    question = dns.message.make_query("www.example.", "A")
+    options = {"timeout": 20, "port": server.port}
+    green = greenio.green.socket
+    with (
+        green.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        green.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        other.sendto(b"nonsense", sock.getsockname())
+        with pytest.raises(dns.query.UnexpectedSource):
+            greendns.udp(question, "127.0.0.1", sock=sock, **options)
+        # The answer to that is there, too.
+        assert sock.recv(1000)
+        other.sendto(b"nonsense", sock.getsockname())
+        answer = greendns.udp(
+            question, "127.0.0.1", sock=sock, ignore_unexpected=True, **options
+        )
+        assert len(answer.answer[0]) == 2
+
+
+def test_a_canonical_name_that_nobody_answers_for(hub_name, server, proxy, monkeypatch):
+    from greenio.support import _dnspython
+
+    monkeypatch.setattr(_dnspython, "resolver", proxy)
+    server.silent = True
+    monkeypatch.setattr(greendns, "DNS_QUERY_TIMEOUT", 0.05)
+    with pytest.raises(socket.gaierror) as refused:
+        greendns.resolve_cname("alias.example")
+    assert refused.value.errno == socket.EAI_AGAIN
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -16,6 +16,9 @@ from _fresh import python, run
 _RUN_IN = {
     "asyncio.run": "asyncio.run(main())",
     "new_event_loop": "new_loop().run_until_complete(main())",
+    "greenio.run": "greenio.run(main)",
+    "greenio.run, green": "greenio.run(lambda: greenio.await_(main()))",
+    "greenio.run in a green thread": "greenio.spawn(greenio.run, main).wait()",
     "in a green thread": "greenio.spawn(lambda: asyncio.run(main())).wait()",
 }
 if sys.version_info >= (3, 11):
@@ -75,6 +78,46 @@ def test_they_run_and_are_the_running_loop(loop, call):
         hub=loop,
     )
     assert output == "ok\n"
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+def test_what_greenio_run_leaves_behind_ends_with_it(loop, hub):
+    if hub == "uvloop":
+        pytest.importorskip("uvloop")
+    output = run(
+        f"""
+        import greenio
+
+        def endless(name):
+            try:
+                greenio.sleep(30)
+            finally:
+                greenio.sleep(0.001)
+                print(name, "ended")
+
+        def main():
+            assert greenio.hubs.get_hub() is not outer
+            greenio.spawn(endless, "inner")
+            greenio.sleep(0.001)
+            return "returned"
+
+        greenio.sleep(0)
+        outer = greenio.hubs.get_hub()
+        greenio.spawn(endless, "outer")
+        print(greenio.run(main, hub={hub!r}))
+        assert greenio.hubs.get_hub() is outer
+        """,
+        hub=loop,
+    )
+    assert output == "inner ended\nreturned\nouter ended\n"
+
+
+def test_a_coroutine_makes_no_loop_by_greenio_run(run_async):
+    async def main():
+        with pytest.raises(RuntimeError, match="run_green"):
+            greenio.run(greenio.sleep)
+
+    run_async(main)
 
 
 def test_gather_takes_futures_of_a_loop_that_runs_next(loop):

@@ -167,6 +167,8 @@ def test_green_code_works_for_a_loop_and_on_it(loop):
             sleep(0.001)
         assert asyncio.run_coroutine_threadsafe(future_of(future), loop).result() == 5
         assert loop.is_running() and not runner.dead
+        while len(seen) < 3:
+            sleep(0.001)
         loop.stop()
         runner.wait()
         assert sorted(seen) == ["future", "later", "soon"]

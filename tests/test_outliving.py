@@ -312,3 +312,98 @@ def test_on_a_loop_in_another_os_thread_they_end_with_it(loop):
         )
         == "ran\nended\nrun returned\n"
     )
+
+
+# Its threads are on that loop, which stops and may run again, or never.
+_LOOP = """
+import atexit
+if {loop!r} == "uvloop":
+    import uvloop
+    loop = uvloop.new_event_loop()
+else:
+    loop = asyncio.new_event_loop()
+got = queue.Queue()
+def work():
+    print("begins")
+    print(got.get())
+    time.sleep(0.01)
+    print("ends")
+async def start(function=work):
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+"""
+
+
+def on_a_loop(text: str, loop: str) -> list[str]:
+    begin = _LOOP.format(loop=loop)
+    return program(begin + textwrap.dedent(text), loop).splitlines()
+
+
+def test_the_program_waits_for_a_thread_whose_loop_has_stopped(loop):
+    assert on_a_loop(
+        """
+        loop.run_until_complete(start())
+        print("stopped")
+        atexit.register(loop.close)
+        got.put("an item")
+        """,
+        loop,
+    ) == ["begins", "stopped", "an item", "ends"]
+
+
+def test_such_a_thread_goes_on_when_the_main_program_waits(loop):
+    assert on_a_loop(
+        """
+        thread = loop.run_until_complete(start())
+        threading.Timer(0.01, got.put, ["an item"]).start()
+        thread.join()
+        print("joined")
+        loop.close()
+        """,
+        loop,
+    ) == ["begins", "an item", "ends", "joined"]
+
+
+def test_its_loop_may_run_again_and_end(loop):
+    assert on_a_loop(
+        """
+        def see_off(ours, theirs):
+            print(ours.recv(10))
+            theirs.send(b"pong")
+        ours, theirs = socket.socketpair()
+        thread = loop.run_until_complete(start(lambda: see_off(ours, ours)))
+        other = loop.run_until_complete(start())
+        time.sleep(0.01)
+        theirs.send(b"ping")
+        async def again():
+            print("again")
+            await greenio.run_green(thread.join)
+            print(theirs.recv(10))
+            await start(lambda: (time.sleep(0.02), print("a third")))
+        loop.run_until_complete(again())
+        for task in (tasks := asyncio.all_tasks(loop)):
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+        ours.close()
+        theirs.close()
+        got.put("an item")
+        other.join()
+        """,
+        loop,
+    ) == ["begins", "again", "b'ping'", "b'pong'", "an item", "ends", "a third"]
+
+
+def test_signals_wake_the_loop_that_such_a_thread_moves_to(loop):
+    assert on_a_loop(
+        """
+        import signal
+        thread = loop.run_until_complete(start())
+        loop.close()
+        signal.signal(signal.SIGALRM, lambda *_: greenio.spawn(got.put, "an item"))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        thread.join()
+        """,
+        loop,
+    ) == ["begins", "an item", "ends"]

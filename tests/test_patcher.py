@@ -355,3 +355,9 @@ def test_green_modules_do_not_change_the_standard_ones():
     assert green_socket.create_server is not socket.create_server
     assert green_socket.create_server.__globals__ is vars(green_socket)
     assert not greenio.patcher.is_monkey_patched("socket")
+
+
+def test_what_is_no_package_has_no_submodules(package):
+    package(plainmodule="")
+    with pytest.raises(ModuleNotFoundError, match="'plainmodule' is not a package"):
+        patcher.import_patched("plainmodule.nowhere")

@@ -372,3 +372,45 @@ run(main())
         "asyncio",
         order,
     )
+
+
+def test_the_end_of_the_default_executor_of_uvloop():
+    """It may take too long, and may fail."""
+    pytest.importorskip("uvloop")
+    run("""
+        import asyncio, warnings
+        import uvloop
+        import greenio
+        greenio.monkey_patch()
+        release = greenio.patcher.original("threading").Event()
+        executors = greenio.patcher.original("concurrent.futures.thread")
+
+        class Broken(executors.ThreadPoolExecutor):
+            def shutdown(self, *args, **kwargs):
+                super().shutdown(*args, **kwargs)
+                raise LookupError("broken")
+
+        async def takes_long(loop):
+            job = loop.run_in_executor(None, release.wait)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                await loop.shutdown_default_executor(0.001)
+            assert "within 0.001 seconds" in str(caught[0].message)
+            release.set()
+            assert await job
+
+        async def fails(loop):
+            loop.set_default_executor(Broken())
+            assert await loop.run_in_executor(None, len, "abc") == 3
+            try:
+                await loop.shutdown_default_executor()
+            except LookupError as error:
+                assert str(error) == "broken"
+            else:
+                raise AssertionError
+
+        for main in (takes_long, fails):
+            loop = uvloop.Loop()
+            loop.run_until_complete(main(loop))
+            loop.close()
+    """)

@@ -42,14 +42,12 @@ def test_names_that_were_imported_by_themselves():
 
 def test_asyncio_keeps_what_it_imported():
     run("""
-        import asyncio.events, concurrent.futures.thread, importlib._bootstrap
+        import asyncio.events, importlib._bootstrap
         kept = asyncio.events.threading, importlib._bootstrap._blocking_on
-        lock = concurrent.futures.thread._global_shutdown_lock
         import greenio
         greenio.monkey_patch()
         assert asyncio.events.threading is not __import__("threading")
         assert importlib._bootstrap._blocking_on is kept[1]
-        assert concurrent.futures.thread._global_shutdown_lock is lock
     """)
 
 
@@ -241,4 +239,38 @@ def test_clients_that_wait_in_c():
         import greenio
         greenio.monkey_patch()
         assert "sqlite3: waits in C; " in greenio.patcher.report()
+    """)
+
+
+def test_the_report_says_where_each_is():
+    """In a class, an object that has a name, its slots, and one that has none."""
+    run("""
+        import threading
+
+        class Shop:
+            lock = threading.Lock()
+            def __init__(self):
+                self.mine = threading.Lock()
+                self.mine.acquire()
+
+        class Slotted:
+            __slots__ = ("held", "unset")
+            def __init__(self):
+                self.held = threading.Lock()
+                self.held.acquire()
+
+        shop, nameless, slotted = Shop(), [Shop()], Slotted()
+        Shop.lock.acquire()
+
+        import greenio
+        greenio.monkey_patch()
+
+        text = greenio.patcher.report()
+        for where in (
+            "__main__.Shop.lock",
+            "__main__.shop.mine",
+            "__main__.Shop.mine of some object",
+            "__main__.slotted.held",
+        ):
+            assert f"  {where}: a lock that is held" in text, text
     """)

@@ -316,10 +316,8 @@ def test_epoll(ticker, pipe):
         poller.modify(reader, select.EPOLLPRI)
         assert poller.poll(0.001) == []
         poller.unregister(reader)
-        waiting = greenio.spawn(poller.poll)
-        settle()
-    with pytest.raises((OSError, ValueError)):
-        waiting.wait()
+    with pytest.raises(ValueError, match="closed"):
+        poller.poll()
 
 
 @pytest.mark.parametrize("kind", ["SelectSelector", "PollSelector", "EpollSelector"])
@@ -550,3 +548,26 @@ def test_submodules_are_green_whoever_has_imported_the_standard_ones():
     done = python("-c", SUBMODULES)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 8
+
+
+def test_poll_of_nonsense(pipe):
+    reader, _ = pipe
+    poller = select.poll()
+    with pytest.raises(OverflowError):
+        poller.poll(2**31)
+    poller.register(reader, select.POLLIN)
+    thread = greenio.spawn(poller.poll)
+    settle()
+    with pytest.raises(RuntimeError, match="concurrent poll"):
+        poller.poll()
+    thread.kill()
+
+
+def test_polling_a_file_beside_a_pipe(pipe, tmp_path):
+    """A file is ready always, so it keeps nobody who asks for nothing of it."""
+    reader, _ = pipe
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    with (tmp_path / "file").open("wb") as file:
+        poller.register(file, 0)
+        assert poller.poll(1) == []

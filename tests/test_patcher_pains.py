@@ -319,8 +319,10 @@ def test_a_handler_that_raises_where_the_main_thread_waits(loop):
             "queue": lambda: queue.Queue().get(),
             "lock": lambda: lock.acquire(),
             "event": lambda: threading.Event().wait(),
-            "child": lambda: subprocess.run([sys.executable, "-c", "input()"],
-                                            stdin=reader),
+            # It ends quietly if the alarm comes before it is known to have begun.
+            "child": lambda: subprocess.run(
+                [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=reader
+            ),
         }
         for name, wait in waits.items():
             signal.setitimer(signal.ITIMER_REAL, 0.05)

@@ -204,3 +204,33 @@ def test_what_a_handler_raises_in_a_callback_of_the_loop(loop):
         )
         == "late ['to its end']\n"
     )
+
+
+def test_other_os_threads_wait_for_signals_as_they_would(loop):
+    assert (
+        program(
+            """
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+            signal.signal(signal.SIGUSR2, lambda *_: None)
+            seen = []
+            def waits():
+                seen.append(signal.sigwait({signal.SIGUSR1}))
+                seen.append(signal.sigwaitinfo([signal.SIGUSR1]).si_signo)
+                signal.pause()
+                seen.append("paused")
+            thread = greenio.patcher.original("threading").Thread(target=waits)
+            thread.start()
+            for count in (1, 2):
+                os.kill(here, signal.SIGUSR1)
+                while len(seen) < count:
+                    time.sleep(0.001)
+            while thread.is_alive():
+                # It may not have come to it yet.
+                signal.pthread_kill(thread.ident, signal.SIGUSR2)
+                time.sleep(0.001)
+            print(seen == [signal.SIGUSR1, signal.SIGUSR1, "paused"])
+            """,
+            loop,
+        )
+        == "True\n"
+    )

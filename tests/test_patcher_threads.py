@@ -204,6 +204,27 @@ def test_current_thread_of_a_spawned_green_thread():
     assert threading.main_thread() is plain_threading.main_thread()
 
 
+def test_threads_of_green_threads_share_nothing_that_can_be_told():
+    """What has no state is made once: it takes three locks, and longer than a spawn."""
+
+    def who(name):
+        current = threading.current_thread()
+        greenio.sleep(0)
+        if name:
+            current.name = name
+        greenio.sleep(0)
+        assert repr(current).startswith(f"<_GreenletThread({current.name}, started")
+        assert current.daemon
+        assert current.native_id == threading.get_native_id()
+        return current
+
+    green_threads = [greenio.spawn(who, name) for name in ("one", None)]
+    one, other = (green_thread.wait() for green_thread in green_threads)
+    assert one.name == "one"
+    assert other.name.startswith("GreenThread-")
+    assert one._started is other._started
+
+
 def test_the_thread_of_a_green_thread_has_what_eventlets_has():
     threads, go_on = [], greenio.Event()
 
@@ -464,3 +485,41 @@ def test_the_loop_does_not_wait_for_its_own_green_threads(make, run_async):
         await waiting
 
     run_async(main)
+
+
+# -- queues and handles by themselves ---------------------------------------------------
+
+
+def test_a_simple_queue_without_waiting():
+    items = queue.SimpleQueue()
+    with pytest.raises(ValueError, match="non-negative"):
+        items.get(timeout=-1)
+    items.put_nowait(1)
+    assert (items.qsize(), items.empty()) == (1, False)
+    assert items.get_nowait() == 1
+    with pytest.raises(queue.Empty):
+        items.get_nowait()
+    assert queue.SimpleQueue[int].__args__ == (int,)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="threads have no handles")
+def test_the_handle_of_a_thread():
+    from greenio.green import thread
+
+    handle = thread._ThreadHandle()
+    assert "ident=" in repr(handle)
+    with pytest.raises(RuntimeError, match="not started"):
+        handle.join()
+    seen = []
+
+    def work():
+        with pytest.raises(RuntimeError, match="Cannot join current thread"):
+            handle.join()
+        seen.append("worked")
+
+    thread.start_joinable_thread(work, handle=handle)
+    with pytest.raises(RuntimeError, match="already started"):
+        thread.start_joinable_thread(work, handle=handle)
+    handle.join(-1)
+    assert handle.is_done()
+    assert seen == ["worked"]

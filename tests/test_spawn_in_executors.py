@@ -12,6 +12,7 @@ import pytest
 
 import greenio
 from greenio import greenthread, hubs, tpool
+from greenio.dagpool import DAGPool
 
 
 def in_executor(func: Callable[[], Any]) -> Any:
@@ -113,3 +114,22 @@ def test_a_full_pool_is_left_as_it_was():
     with pytest.raises(hubs.HubError):
         in_executor(lambda: pool.spawn(int))
     assert pool.free() == 1
+
+
+def test_a_dag_is_left_as_it_was(in_worker):
+    pool = DAGPool()
+    with pytest.raises(hubs.HubError):
+        in_worker(lambda: pool.spawn("key", (), lambda key, results: key))
+    assert (pool.running(), pool.waiting()) == (0, 0)
+    pool.post("key", 1)
+    assert pool["key"] == 1
+
+
+def test_a_pile_and_its_pool_are_left_as_they_were(in_worker):
+    pool = greenio.GreenPool(2)
+    pile = greenio.GreenPile(pool)
+    with pytest.raises(hubs.HubError):
+        in_worker(lambda: pile.spawn(int))
+    assert (pool.free(), pool.running(), pool.waiting()) == (2, 0, 0)
+    pile.spawn(int, "1")
+    assert list(pile) == [1]

@@ -458,3 +458,17 @@ def fromfd(fd: int, family: int, type: int, proto: int = 0) -> GreenSocket:  # n
     sock: GreenSocket = _fromfd(fd, family, type, proto)
     sock._forget_namesakes()
     return sock
+
+
+def say_goodbye(sock: Any) -> None:
+    """Tell a peer by TLS that nothing more comes, without waiting for its word.
+
+    Else it could not tell this from somebody cutting it short (RFC 9112, 9.8).
+    """
+    connection = getattr(sock, "_sslobj", None)
+    if connection is not None:
+        try:
+            connection.shutdown()
+        except OSError:
+            # It would wait for the peer's, or is no connection (any more).
+            pass

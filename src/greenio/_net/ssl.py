@@ -22,9 +22,11 @@ from .._std.originals import (
     SSLWantReadError,
     SSLWantWriteError,
     monotonic,
+    raw_socket,
 )
 from .._std.with_globals import with_globals
-from .socket import GreenSocket
+from .constants import SHUT_WR
+from .socket import GreenSocket, say_goodbye
 
 
 class GreenSSLSocket(GreenSocket, SSLSocket):
@@ -116,6 +118,11 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
     def unwrap(self) -> Any:
         """End TLS, and return the socket for what comes after it."""
         return self._tls(SSLSocket.unwrap)
+
+    def _end_writing(self) -> None:
+        """Say by TLS that nothing more comes, and end this half; the other goes on."""
+        say_goodbye(self)
+        raw_socket.shutdown(self, SHUT_WR)
 
     def verify_client_post_handshake(self) -> None:
         """Ask the client for a certificate now (TLS 1.3)."""

@@ -171,7 +171,7 @@ def _set_handler(number: int, handler: Any) -> Any:
     return signal.signal(number, handler)
 
 
-class _View(ModuleType):
+class View(ModuleType):
     """A module with some of its names replaced."""
 
     def __init__(self, module: ModuleType, **names: Any) -> None:
@@ -198,22 +198,25 @@ def let_runners_run_green() -> None:
     _let_run_green(runners)
     # The Runner that pytest-asyncio uses on Python 3.10.
     when_imported("backports.asyncio.runner.runner", _let_run_green)
+    if sys.version_info < (3, 11):  # pragma: no cover - 3.10
+        # It has a Runner of its own there.
+        when_imported("anyio._backends._asyncio", _let_run_green)
     if sys.version_info >= (3, 14):
         namespace: dict[str, Any] = vars(tasks)
-        if not isinstance(namespace["events"], _View):
-            namespace["events"] = _View(events, _get_running_loop=_loop_to_gather_on)
+        if not isinstance(namespace["events"], View):
+            namespace["events"] = View(events, _get_running_loop=_loop_to_gather_on)
 
 
 def _let_run_green(module: ModuleType) -> None:
     namespace = vars(module)
-    if not isinstance(namespace["events"], _View):
-        namespace["events"] = _View(
+    if not isinstance(namespace["events"], View):
+        namespace["events"] = View(
             events,
             _get_running_loop=_visible_loop,
             set_event_loop=_set_loop_of_runner,
         )
-        namespace["signal"] = _View(signal, getsignal=_handler, signal=_set_handler)
-        namespace["tasks"] = _View(tasks, gather=_gather_of_runner)
+        namespace["signal"] = View(signal, getsignal=_handler, signal=_set_handler)
+        namespace["tasks"] = View(tasks, gather=_gather_of_runner)
 
 
 def make_runs_green(replaced: Any) -> None:
@@ -264,4 +267,4 @@ _ASKING = ("asgiref.sync", "asgiref.local", "zeroconf._utils.asyncio")
 
 def _tell_who_asks(module: ModuleType) -> None:
     if "asyncio" in vars(module):
-        vars(module)["asyncio"] = _View(asyncio, get_running_loop=_loop_of_coroutines)
+        vars(module)["asyncio"] = View(asyncio, get_running_loop=_loop_of_coroutines)

@@ -9,6 +9,12 @@ Here an importer is a green thread or a portal; else it is the OS thread. That l
 circles as they are. A coroutine cannot wait for a green thread of its own loop. It gets
 the module as far as it is, as the interpreter has it where waiting would never end; for a
 real thread it waits.
+
+What `import_patched` executes has locks of the same kind (`execution_lock_of`), in programs
+that are not patched too. There, and where an import began before the patch, a circle may go
+through locks of the interpreter's. That one tells nobody who begins to wait; so who waits
+for a lock of ours looks again now and then. In every circle that has a lock of ours somebody
+waits for it.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .._kernel.current import acting_greenlet
 from .._kernel.waiters import mutex, notice_fork
@@ -25,13 +32,21 @@ from .._std.originals import get_ident
 from .locks import ThreadLock
 
 _bootstrap: Any = sys.modules["_frozen_importlib"]
-_Deadlock: type[Exception] = _bootstrap._DeadlockError
+# A circle: who meets it gets the module as far as it is.
+Deadlock: type[Exception] = _bootstrap._DeadlockError
 
 # All of this is guarded by the mutex of the primitives: see there for what a finalizer may
 # do in between, which may import, or wait.
 
-# For what each importer waits.
-_waiting: dict[object, ModuleLock] = {}
+# For what each importer waits, and in which OS thread.
+_waiting: dict[object, tuple[ModuleLock, int]] = {}
+
+# The locks of what is being executed once more.
+_execution_locks: WeakValueDictionary[str, ModuleLock] = WeakValueDictionary()
+
+# How often who waits looks whether he is in a circle with locks of the interpreter's, in
+# seconds.
+_LOOK_AGAIN = 0.05
 
 
 def _importer() -> object:
@@ -75,8 +90,8 @@ class ModuleLock:
             gate = ThreadLock()
             gate.acquire()
             with mutex:
-                if self._is_circle(me):
-                    raise _Deadlock(f"deadlock detected by {self!r}")
+                if self._is_circle(me, here):
+                    raise Deadlock(f"deadlock detected by {self!r}")
                 if self.owner is None:
                     # Given back in between.
                     continue
@@ -84,11 +99,11 @@ class ModuleLock:
                 self._gates.append(gate)
             before = _waiting.get(me)
             try:
-                _waiting[me] = self
-                gate.acquire()
+                _waiting[me] = (self, here)
+                gate.acquire(timeout=_LOOK_AGAIN)
             except BlockingInLoopError:
                 message = f"a coroutine cannot wait for {self!r}"
-                raise _Deadlock(message) from None
+                raise Deadlock(message) from None
             finally:
                 with mutex:
                     if before is None:
@@ -110,14 +125,30 @@ class ModuleLock:
                 return True
             return False
 
-    def _is_circle(self, me: object) -> bool:
-        seen = set()
-        lock: ModuleLock | None = self
-        while lock is not None and lock not in seen:
-            if lock.owner == me:
-                return True
-            seen.add(lock)
-            lock = _waiting.get(lock.owner)
+    def _is_circle(self, me: object, here: int) -> bool:
+        """Whether the owner waits, maybe by way of others, for the caller."""
+        seen: list[object] = []
+        locks: list[Any] = [self]
+        while locks:
+            lock = locks.pop()
+            if lock in seen:
+                continue
+            seen.append(lock)
+            owner = lock.owner
+            if isinstance(lock, ModuleLock):
+                if owner == me:
+                    return True
+                waits = _waiting.get(owner)
+                locks += waits[:1] if waits is not None else ()
+                place = lock._place
+            else:
+                # The interpreter's, which knows of OS threads only.
+                if owner == here:
+                    return True
+                place = owner
+                locks += [each for each, where in _waiting.values() if where == place]
+            if place != here:
+                locks += _blocked_on(place)
         return False
 
     def release(self) -> None:
@@ -138,6 +169,24 @@ class ModuleLock:
             gate.release()
 
 
+def _blocked_on(thread_id: object) -> tuple[object, ...]:
+    """The locks of the interpreter's that an OS thread waits for."""
+    blocked = _bootstrap._blocking_on.get(thread_id)
+    if blocked is None:
+        return ()
+    # One until Python 3.11, and a list of them since.
+    return tuple(blocked) if isinstance(blocked, list) else (blocked,)
+
+
+def execution_lock_of(name: str) -> ModuleLock:
+    """Return the lock of a module that is to be executed once more; keep it meanwhile."""
+    with mutex:
+        lock = _execution_locks.get(name)
+        if lock is None:
+            lock = _execution_locks[name] = ModuleLock(name)
+        return lock
+
+
 def make_import_locks_green() -> None:
     """Use these locks for all imports that begin from now on."""
     _bootstrap._ModuleLock = ModuleLock
@@ -148,8 +197,8 @@ def _after_fork_in_child() -> None:
     _waiting.clear()
     # Of all importers only the one that forked goes on.
     me = _importer()
-    for reference in list(_bootstrap._module_locks.values()):
-        lock = reference()
+    locks = [reference() for reference in list(_bootstrap._module_locks.values())]
+    for lock in (*locks, *_execution_locks.values()):
         if isinstance(lock, ModuleLock) and lock.owner not in (None, me):
             lock.owner, lock.count, lock._gates = None, 0, []
 

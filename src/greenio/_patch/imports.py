@@ -17,27 +17,30 @@ Which modules are executed again in the context, and which are shared with every
 While a module's code runs, `sys.modules` holds it under its own name, because enum,
 dataclasses and typing look themselves up there. Whatever stood there is put back,
 also if the code fails.
+
+As with the interpreter's own imports, each module that is executed has a lock, which knows
+green threads apart and the interpreter's locks: who comes while somebody else executes it
+waits until it is whole, and where both would wait for each other gets it as far as it is
+(see `import_locks`). Nothing else is held while code runs.
 """
 
 from __future__ import annotations
 
 import builtins
 import functools
-import importlib
 import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
-from .._std.originals import RLock
+from .import_locks import Deadlock, execution_lock_of
 from .plans import DEPRECATED, GREEN
-
-# One re-execution at a time: two threads in one context would see half-made modules.
-_lock = RLock()
+from .stand_ins import StandIns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +92,8 @@ class ImportContext:
         self._counterparts = dict(counterparts or {})
         self._private: set[str] = set()
         self._shared: set[str] = set()
+        # Those whose code runs.
+        self._executing: set[str] = set()
         self._builtins = {**vars(builtins), "__import__": self._import}
 
     def add_root(self, package: str) -> None:
@@ -104,7 +109,7 @@ class ImportContext:
         green = self._counterparts.get(name)
         if green is None or name in self._modules:
             return None
-        return importlib.import_module(f"greenio.green.{green}")
+        return _import_shared(f"greenio.green.{green}")
 
     # -- executing -----------------------------------------------------------------
 
@@ -121,55 +126,67 @@ class ImportContext:
             required: Whether a module that is not made of Python code is an error; else
                 it is shared with everybody.
         """
-        with _lock:
-            module = self._modules.get(name)
+        module = self._made(name)
+        if module is not None:
+            return module
+        parent_name, _, child = name.rpartition(".")
+        path = None
+        if parent_name:
+            parent = self._load(parent_name)
+            # Importing the parent may have imported the child.
+            module = self._made(name)
             if module is not None:
                 return module
-            parent_name, _, child = name.rpartition(".")
-            path = None
-            if parent_name:
-                parent = self._load(parent_name)
-                # Importing the parent may have imported the child.
+            if parent_name in self._counterparts:
+                # The green package lies elsewhere and holds only what is green.
+                parent = _import_shared(parent_name)
+            path = getattr(parent, "__path__", None)
+            if path is None:
+                raise ModuleNotFoundError(
+                    f"No module named {name!r}; {parent_name!r} is not a package",
+                    name=name,
+                )
+        spec = _find_spec(name, path)
+        code = _code_of(spec)
+        if code is None:
+            if required:
+                raise _no_code(name)
+            module = self._modules.setdefault(name, _import_shared(name))
+        else:
+            with _alone(name):
                 module = self._modules.get(name)
-                if module is not None:
-                    return module
-                if parent_name in self._counterparts:
-                    # The green package lies elsewhere and holds only what is green.
-                    parent = importlib.import_module(parent_name)
-                path = getattr(parent, "__path__", None)
-                if path is None:
-                    raise ModuleNotFoundError(
-                        f"No module named {name!r}; {parent_name!r} is not a package",
-                        name=name,
-                    )
-            spec = _find_spec(name, path)
-            code = _code_of(spec)
-            if code is None:
-                if required:
-                    raise _no_code(name)
-                module = importlib.import_module(name)
-                self._modules[name] = module
-            else:
-                module = self._execute_spec(spec, code)
-            if parent_name in self._modules and parent_name not in self._counterparts:
-                setattr(self._modules[parent_name], child, module)
-            return module
+                if module is None:
+                    module = self._execute_spec(spec, code)
+        if parent_name in self._modules and parent_name not in self._counterparts:
+            setattr(self._modules[parent_name], child, module)
+        return module
+
+    def _made(self, name: str) -> ModuleType | None:
+        """Return a module of this context, whole if that can be; None if it has none."""
+        if name in self._modules and name in self._executing:
+            with _alone(name):
+                pass
+        # None again if its code has failed.
+        return self._modules.get(name)
 
     def _execute_spec(
         self, spec: importlib.machinery.ModuleSpec, code: CodeType
     ) -> ModuleType:
+        name = spec.name
         module = importlib.util.module_from_spec(spec)
-        saver = SysModulesSaver([spec.name])
-        self._modules[spec.name] = sys.modules[spec.name] = module
+        stand_in = StandIns({name: module})
+        self._executing.add(name)
+        self._modules[name] = module
         try:
-            self.execute(code, module.__dict__)
-            # A module may replace itself, as some lazy ones do.
-            module = self._modules[spec.name] = sys.modules[spec.name]
+            with stand_in:
+                self.execute(code, module.__dict__)
+                # A module may replace itself, as some lazy ones do.
+                module = self._modules[name] = stand_in.outcome(name)
         except BaseException:
-            del self._modules[spec.name]
+            self._modules.pop(name, None)
             raise
         finally:
-            saver.restore()
+            self._executing.discard(name)
         return module
 
     # -- importing -----------------------------------------------------------------
@@ -206,7 +223,7 @@ class ImportContext:
                 raise
 
     def _load(self, name: str) -> ModuleType:
-        module = self._modules.get(name)
+        module = self._made(name)
         if module is not None:
             return module
         module = self.counterpart(name)
@@ -215,7 +232,7 @@ class ImportContext:
         elif self._is_private(name.partition(".")[0]):
             return self.run_module(name)
         else:
-            module = importlib.import_module(name)
+            module = _import_shared(name)
         parent_name, _, child = name.rpartition(".")
         if parent_name:
             parent = self._load(parent_name)
@@ -239,6 +256,33 @@ class ImportContext:
             return True
         self._shared.add(package)
         return False
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Let nobody else execute a module meanwhile.
+
+    Unless those who do wait for the caller: then the block is entered at once.
+    """
+    lock = execution_lock_of(name)
+    try:
+        lock.acquire()
+    except Deadlock:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _import_shared(name: str) -> ModuleType:
+    """Import a module as an import statement does.
+
+    `importlib.import_module` raises where that gets a module as far as it is.
+    """
+    builtins.__import__(name)
+    return sys.modules[name]
 
 
 def _find_spec(name: str, path: Iterable[str] | None) -> importlib.machinery.ModuleSpec:
@@ -401,17 +445,12 @@ def patch_function(
     @functools.wraps(func)
     def patched(*args: P.args, **kwargs: P.kwargs) -> T:
         modules = dict(additional_modules) or {
-            name: importlib.import_module(f"greenio.green.{green}")
+            name: _import_shared(f"greenio.green.{green}")
             for name, green in GREEN.items()
             if name not in DEPRECATED
         }
-        with _lock:
-            saver = SysModulesSaver(modules)
-            sys.modules.update(modules)
-            try:
-                return func(*args, **kwargs)
-            finally:
-                saver.restore()
+        with StandIns(modules):
+            return func(*args, **kwargs)
 
     return patched
 

@@ -22,12 +22,12 @@ def adopt_main_thread(namespace: dict[str, Any]) -> Callable[[], None]:
 
     def put_back() -> None:
         setattr(main, state, former)
-        if name is None and former is not None:
+        if name is None and former is not None:  # pragma: no cover - until Python 3.12
             namespace["_shutdown_locks"].add(former)
 
     if name is not None:
         setattr(main, name, _threads._make_thread_handle(main.ident))
-    elif main._tstate_lock is not None:
+    elif main._tstate_lock is not None:  # pragma: no cover - until Python 3.12
         namespace["_shutdown_locks"].discard(main._tstate_lock)
         main._tstate_lock = lock = _threads.Sentinel()
         lock.acquire()
@@ -66,8 +66,8 @@ def _end(main: Any) -> None:
     if name is not None:
         getattr(main, name)._set_done()
         return
-    lock = main._tstate_lock
-    if lock is not None:
+    lock = main._tstate_lock  # pragma: no cover - until Python 3.12
+    if lock is not None:  # pragma: no cover - until Python 3.12
         main._is_stopped, main._tstate_lock = True, None
         if isinstance(lock, _threads.Sentinel):
             lock.end()

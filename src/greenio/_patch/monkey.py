@@ -19,7 +19,11 @@ from .._std import originals as _originals
 from .._std.originals import RLock
 from .._std.type_variables import Unpack
 from .asyncio_run import make_runs_green
-from .executors import let_coroutines_end_executors
+from .executors import (
+    let_coroutines_end_executors,
+    let_jobs_begin_in_submit,
+    make_executors_green,
+)
 from .existing import Replaced, renew
 from .green_forms import GREEN_FORMS
 from .import_locks import make_import_locks_green
@@ -162,6 +166,7 @@ def _patch_threads() -> None:
     from .main_thread import adopt_main_thread, make_shutdown
     from .signals import pthread_getcpuclockid
     from .threading import green_names
+    from .threads import begin_next
 
     threading = importlib.import_module("threading")
     namespace = vars(threading)
@@ -177,6 +182,8 @@ def _patch_threads() -> None:
     replaced.note(wrap_all())
     _patch_multiprocessing()
     let_coroutines_end_executors()
+    let_jobs_begin_in_submit(begin_next)
+    replaced.note(make_executors_green())
     # Its connections are kept in a `threading.local`.
     tell_libraries()
     # A worker that ends with its loop has not failed.

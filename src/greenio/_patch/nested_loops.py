@@ -39,9 +39,11 @@ from .._greenthread.sleeping import sleep
 from .._kernel import hidden_loop
 from .._kernel.current import acting, attached_hubs, nested_runs, own_hub
 from .._kernel.hub import Hub
+from .._kernel.supervisor import shown_loops
 from .._loop.loops import is_uvloop
 from .._reactor.descriptors import READ, Listener
 from .._std.originals import POLLIN, POLLOUT, monotonic
+from .anyio_library import tell_anyio
 from .asyncio_run import let_runners_run_green
 from .hubs_loop import ending_hubs, hub_that_runs, run_below
 from .import_hooks import when_imported
@@ -65,9 +67,26 @@ def run_loops_green(loop_class: Any) -> None:
     """Have the loops of a class wait in a green way when green code runs them."""
     if getattr(loop_class.run_forever, "_is_green", False):
         return
-    loop_class.run_forever = _green(loop_class.run_forever)
+    loop_class.run_forever = _green(_showing(loop_class.run_forever))
     loop_class.run_until_complete = _green(loop_class.run_until_complete)
     loop_class.close = _closing(loop_class.close)
+
+
+def _showing(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Have who ends a loop after a run find the supervisor among its tasks."""
+
+    @wraps(run)
+    def showing(self: Any) -> None:
+        shown_loops.add(self)
+        try:
+            run(self)
+        finally:
+            shown_loops.discard(self)
+            hub = attached_hubs.get(self)
+            if hub is not None and hub._supervisor is not None:
+                hub._supervisor.show()
+
+    return showing
 
 
 def _closing(close: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -92,6 +111,7 @@ def let_green_code_run_loops() -> None:
     selector_loop.close = ending_hubs(selector_loop.close)
     follow_set_loops()
     when_imported("uvloop", _let_uvloop_run_green)
+    tell_anyio()
 
 
 def _let_uvloop_run_green(module: Any) -> None:

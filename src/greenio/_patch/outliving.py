@@ -10,8 +10,9 @@ the run queue. What they await on the old loop was that loop's, and is cancelled
 
 It moves when its old loop is closed (see `loop_closes`), not when the tasks there are
 cancelled: what a runner does after that, such as waiting for the loop's executor, may need
-the very threads that outlive the loop. The first drain on the new loop takes the green
-threads along.
+the very threads that outlive the loop. And it moves when the main program waits and its
+loop has only stopped (see `loops_have_stopped`): it may never run again. The first drain on
+the new loop takes the green threads along.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .._kernel.run_queue import RunQueue
 from .._kernel.shutdown import outlives_its_loop
 from .._loop.signals import SignalWakeup
 from .._reactor.moments import Moment
-from .._std.originals import in_main_thread
+from .._std.originals import get_ident, in_main_thread
 
 
 def loop_closes(loop: asyncio.AbstractEventLoop) -> None:
@@ -47,9 +48,31 @@ def loop_closes(loop: asyncio.AbstractEventLoop) -> None:
         hub.left_behind = tuple(hub.green_threads())
     if not _may_move(hub):
         return
-    threads = hub.green_threads()
-    if any(outlives_its_loop(thread) for thread in threads):
+    if _has_outliving(hub):
         _move(hub)
+
+
+def loops_have_stopped() -> None:
+    """Take those along who outlive a loop that has stopped; this thread has its own hub."""
+    for loop, hub in tuple(_current.attached_hubs.items()):
+        if (
+            hub.thread_id == get_ident()
+            and not (loop.is_running() or loop.is_closed())
+            and _may_move(hub)
+            and _has_outliving(hub)
+            and not _has_portals(hub)
+        ):
+            _move(hub)
+
+
+def _has_outliving(hub: Hub) -> bool:
+    return any(outlives_its_loop(thread) for thread in hub.green_threads())
+
+
+def _has_portals(hub: Hub) -> bool:
+    """Whether somebody waits in the middle of a Task, which only its loop can step."""
+    cache = hub.extension
+    return cache is not None and not set(cache.known()) <= set(cache.portals)
 
 
 def outlive_loop(thread: Any) -> None:
@@ -78,7 +101,8 @@ def _move(hub: Hub) -> None:
         # Before anything else that calls back from there.
         queue.schedule_drain()
     hub.set_loop_greenlet(hub.loop_greenlet, own.thread_id)
-    hub._signals = SignalWakeup(own.loop)
+    hub._signals.disarm()
+    hub._signals = SignalWakeup(own.loop, hub._resume_interrupted)
     hub.descriptors.move_to_loop(own.loop)
     for seconds, timer in sorted(timers, key=itemgetter(0)):
         timer(hub, seconds)
@@ -135,3 +159,4 @@ class _Moved:
 
 
 _hub.may_move = _may_move
+_current.bring_along = loops_have_stopped

@@ -285,7 +285,11 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
         return bool(self._epoll.closed)
 
     def close(self) -> None:
-        """Close it; who waits on it gets an error."""
+        """Close it.
+
+        Who polls goes on, until there is an event or his time is up; who waits for its
+        descriptor gets an error.
+        """
         if not self._epoll.closed:
             notify_close(self._epoll.fileno())
         self._epoll.close()
@@ -325,9 +329,12 @@ class epoll:  # noqa: N801 - the name that the standard module gives it
         if ready or timeout == 0:
             return ready
         deadline = Deadline(timeout)
-        fd = self._epoll.fileno()
-        while wait_descriptor(fd, READ, deadline.remaining(), "epoll.poll()"):
-            ready = self._epoll.poll(0, maxevents)
-            if ready:
-                return ready
+        assert _epoll is not None
+        # As in the kernel, several may poll at once, and go on when it has been closed.
+        with _epoll.fromfd(os.dup(self._epoll.fileno())) as own:
+            fd = own.fileno()
+            while wait_descriptor(fd, READ, deadline.remaining(), "epoll.poll()"):
+                ready = own.poll(0, maxevents)
+                if ready:
+                    return ready
         return []

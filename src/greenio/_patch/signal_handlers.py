@@ -49,6 +49,9 @@ class Handler:
 
     __slots__ = ("function",)
 
+    # See `held_handlers`.
+    puts_off = True
+
     def __init__(self, function: Callable[[int, FrameType | None], Any]) -> None:
         self.function = function
 

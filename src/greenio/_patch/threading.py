@@ -9,6 +9,7 @@ code over these names.
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from .._kernel.current import acting_greenlet
 from ..corolocal import local
 from . import threads as _threads
 from .locks import ThreadLock, ThreadRLock
+from .thread_failures import note_failure
 
 
 def green_names(namespace: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def _make_invoke(
     original: Callable[[], Callable[[Any], None]],
 ) -> Callable[[], Callable[[Any], None]]:
     def _make_invoke_excepthook() -> Callable[[Any], None]:
-        return _threads.note_failure(original())
+        return note_failure(original())
 
     return _make_invoke_excepthook
 
@@ -83,13 +85,17 @@ _Thread: Any = object
 class _Spawned(_Thread):  # type: ignore[misc]
     """The `threading.Thread` of a green thread that was spawned."""
 
+    # What `Thread.__init__` sets, and the process that it was made in. All objects share it,
+    # since nobody starts them: to make it, with its locks, takes longer than to start a
+    # green thread, and to log one line asks for the object.
+    _common: tuple[int, dict[str, Any]] = (0, {})
+
     def __init__(self, green_thread: GreenThread, number: int) -> None:
-        super().__init__(name=f"GreenThread-{number}", daemon=True)
+        self.__dict__.update(self._common[1])
+        self._name = f"GreenThread-{number}"
         self._ident = _threads.get_ident(green_thread)
         if hasattr(self, "_set_native_id"):
             self._set_native_id()
-        self._started.set()
-
         self._green_thread = weakref.ref(green_thread)
 
     def is_alive(self) -> bool:
@@ -138,6 +144,13 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
     class _GreenletThread(_Spawned, thread_class):  # type: ignore[misc]
         __doc__ = _Spawned.__doc__
 
+    def common() -> dict[str, Any]:
+        model = thread_class(name="GreenThread", daemon=True)
+        # The list of what has to be put right in a forked child.
+        namespace["_dangling"].discard(model)
+        model._started.set()
+        return dict(vars(model))
+
     def current_thread() -> Any:
         """Return the Thread object of whoever calls."""
         active = namespace["_active"]
@@ -154,6 +167,9 @@ def _make_current_thread(namespace: dict[str, Any]) -> Callable[[], Any]:
             threads = current.__dict__.setdefault("_thread_objects", {})
             key = id(namespace)
             if key not in threads:
+                process = os.getpid()
+                if _GreenletThread._common[0] != process:
+                    _GreenletThread._common = (process, common())
                 threads[key] = _GreenletThread(current, next(counter))
             return threads[key]
         return _foreign(ident) or original_dummy()

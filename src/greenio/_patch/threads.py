@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Callable
 from contextvars import Context
-from functools import cache
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
 from .._greenthread.coroutines import finished
+from .._greenthread.sleeping import sleep
 from .._greenthread.thread import GreenThread
 from .._kernel.current import (
     acting_greenlet,
@@ -35,8 +34,10 @@ from .._std.errors import BlockingInLoopError
 from .._std.originals import get_ident as _native_ident
 from .._std.originals import in_main_thread
 from .._sync.event import Event
+from .executors import is_worker, started_by_submit, takes_from_a_real_queue
 from .locks import ThreadLock
 from .outliving import outlive_loop
+from .thread_failures import report_ignored
 
 # Identifiers are never used twice. The system's are addresses or small numbers, so
 # these collide with neither.
@@ -294,7 +295,9 @@ def _start(
 ) -> int:
     if existing_hub() is None and running_loop() is None and not in_main_thread():
         return _start_real(function, args, kwargs, ended, handle)
-    if _is_to_be_real(function) and cannot_wait():
+    if takes_from_a_real_queue(getattr(function, "__self__", None)) or (
+        _is_to_be_real(function) and cannot_wait()
+    ):
         return _start_real_and_wait(function, ended, handle)
     thread = GreenThread(hub_for_threads(), _run, (function, args, kwargs), {})
     # Not every one is started by the run queue.
@@ -323,21 +326,49 @@ def _begin(function: Callable[..., Any], thread: GreenThread) -> None:
     """Have a new thread run; for a `Thread`, up to its first wait before `start` returns.
 
     Nobody else runs meanwhile: whoever starts a thread may hold a lock that coroutines
-    use, as an executor does. In a coroutine or a portal, `start` returns at once, and the
-    thread runs when the loop does.
+    use. In a coroutine or a portal `start` returns at once, and the thread runs when the
+    loop does; so does an executor's, or when the `submit` that starts it holds no lock.
     """
     hub = thread._hub
-    started = getattr(getattr(function, "__self__", None), "_started", None)
+    owner = getattr(function, "__self__", None)
+    started = getattr(owner, "_started", None)
     if started is None:
         hub.wake(thread)
         return
     current: Any = getcurrent()
-    if getattr(current, "_hub", None) is hub and _starting < _DEEPEST_START:
-        _run_to_first_wait(thread, current)
-        return
-    hub.wake(thread)
-    if current is not hub.main or hasattr(current, "_nested_run"):
+    if is_worker(owner):
+        hub.wake(thread)
         started.set()
+        if current in started_by_submit:
+            started_by_submit[current].append(thread)
+    elif _may_run_now(thread, current):
+        _run_to_first_wait(thread, current)
+    else:
+        hub.wake(thread)
+        if not _may_wait_for(thread, current):
+            started.set()
+
+
+def _may_run_now(thread: GreenThread, starter: Any) -> bool:
+    return _starting < _DEEPEST_START and getattr(starter, "_hub", None) is thread._hub
+
+
+def _may_wait_for(thread: GreenThread, starter: Any) -> bool:
+    return starter is thread._hub.main and not hasattr(starter, "_nested_run")
+
+
+def begin_next(thread: GreenThread) -> None:
+    """Have a thread run to its first wait that was put on the run queue just now."""
+    hub = thread._hub
+    current = getcurrent()
+    if _may_wait_for(thread, current):
+        sleep()
+    elif _may_run_now(thread, current):
+        for queue in (hub.ready, hub.batch):
+            if queue and queue[-1] is thread:
+                queue.pop()
+                _run_to_first_wait(thread, current)
+                return
 
 
 def _run_to_first_wait(thread: GreenThread, starter: greenlet) -> None:
@@ -369,7 +400,7 @@ def _run(
         # Ends the thread, as in a real one.
         return
     except Exception as exc:  # noqa: BLE001 - it goes to the hook
-        _ignore(function, exc)
+        report_ignored(function, exc)
         return
     current: Any = getcurrent()
     interrupt = getattr(current, "_thread_interrupt", None)
@@ -392,35 +423,6 @@ def _run(
         hub.ready.appendleft(throw)
     else:
         hub.wake(throw)
-
-
-def _ignore(function: Callable[..., Any], error: Exception) -> None:
-    """Report an exception in a thread that `_thread` has started, as it does."""
-    # From the frame of the function itself.
-    traceback = error.__traceback__ and error.__traceback__.tb_next
-    message = "Exception ignored in thread started by"
-    where: tuple[object, ...] = (message, function)
-    if sys.version_info >= (3, 13):
-        where = (f"{message} {function!r}", None)
-    details = (type(error), error.with_traceback(traceback), traceback, *where)
-    sys.unraisablehook(_unraisable_type()(details))
-
-
-@cache
-def _unraisable_type() -> Callable[[tuple[Any, ...]], Any]:
-    """The type of what the hook is called with, which has no name."""
-
-    class Failing:
-        def __del__(self) -> None:
-            raise RuntimeError
-
-    seen: list[Any] = []
-    hook, sys.unraisablehook = sys.unraisablehook, seen.append
-    try:
-        Failing()
-    finally:
-        sys.unraisablehook = hook
-    return type(seen[0])
 
 
 # The hubs of the green threads that were started here and have not ended, by number.
@@ -541,25 +543,6 @@ def _start_real(
             _forget(getcurrent(), ended, getattr(function, "__self__", None))
 
     return _originals.start_new_thread(body, ())
-
-
-def note_failure(invoke: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Wrap what a `threading.Thread` calls when its `run` has failed.
-
-    A green thread that was killed has not failed, and an interrupt is not its own: it
-    goes on to the main thread.
-    """
-
-    def invoke_excepthook(thread: Any) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, GreenletExit):
-            return
-        if isinstance(error, KeyboardInterrupt) and in_main_thread():
-            getcurrent()._thread_interrupt = error  # type: ignore[attr-defined]
-            return
-        invoke(thread)
-
-    return invoke_excepthook
 
 
 def _after_fork_in_child() -> None:

@@ -410,7 +410,8 @@ def udp(
             q,
             (where, port),
             seconds,
-            ignore_unexpected or ignore_errors,
+            ignore_unexpected,
+            ignore_errors,
             {**parsing, "raise_on_truncation": raise_on_truncation},
         )
     options: dict[str, Any] = {
@@ -484,7 +485,8 @@ def _udp_by(
     q: Any,
     where: tuple[str, int],
     seconds: float,
-    patient: bool,
+    ignore_unexpected: bool,
+    ignore_errors: bool,
     parsing: dict[str, Any],
 ) -> Any:
     """Ask by a socket that is there: the wait for it is a green thread's."""
@@ -493,13 +495,24 @@ def _udp_by(
         while True:
             data, peer = sock.recvfrom(65535)
             if peer[:2] != where:
-                if patient:
+                if ignore_unexpected:
                     continue
                 raise _UnexpectedSource(f"got an answer from {peer}")
-            answer = dns.message.from_wire(data, keyring=q.keyring, **parsing)
+            try:
+                answer = dns.message.from_wire(data, keyring=q.keyring, **parsing)
+            except dns.message.Truncated as exc:
+                cut_off: Any = exc
+                if ignore_errors and not q.is_response(cut_off.message()):
+                    continue
+                raise
+            except Exception:
+                # Anybody may send us something that is no answer (CVE-2023-29483).
+                if ignore_errors:
+                    continue
+                raise
             if q.is_response(answer):
                 return answer
-            if not patient:
+            if not ignore_errors:
                 raise dns.query.BadResponse
 
 
