@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -90,6 +91,26 @@ def broken_links(site: Path) -> list[str]:
     return found
 
 
+WIDE = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
+
+
+def lost_ideographs(site: Path) -> list[str]:
+    """Say where a Chinese page lacks letters of its source, or has a space among them."""
+    found = []
+    for source in sorted((Path(__file__).parent / "zh").glob("*.md")):
+        page = (site / "zh" / f"{source.stem}.html").read_text(encoding="utf-8")
+        article = page.partition("<article")[2].partition("</article")[0]
+        text = re.sub(r"<[^>]+>", "", article)
+        lost = Counter(re.findall(WIDE, source.read_text(encoding="utf-8")))
+        lost -= Counter(re.findall(WIDE, text))
+        if lost:
+            found.append(f"zh/{source.name} has no {dict(lost)}")
+        for paragraph in re.findall(r"<p>(.*?)</p>", article, re.DOTALL):
+            text = re.sub(r"<[^>]+>", "", paragraph)
+            found += re.findall(rf"...{WIDE}\n{WIDE}...", text)
+    return found
+
+
 class Browser:
     """Chromium, with a server of the site for it."""
 
@@ -159,7 +180,10 @@ def too_wide(browser: Browser, site: Path) -> list[str]:
 
 def main(site: Path) -> int:
     """Print what is wrong, and return how many kinds of it there are."""
-    complaints = {"broken links": broken_links(site)}
+    complaints = {
+        "broken links": broken_links(site),
+        "lost ideographs": lost_ideographs(site),
+    }
     command = shutil.which("chromium") or shutil.which("google-chrome")
     if command is None:
         print("no Chromium here: neither search nor narrow screens were looked at")

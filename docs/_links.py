@@ -1,14 +1,17 @@
 """Sphinx: links from names to where they are documented, and from there to the source.
 
 `greenio.spawn` is documented as `greenio.greenthread.spawn`. Both names of such an object
-lead there, in roles and in plain code (`greenio.spawn`, `greenio.spawn(f)`). And what is documented says that it is from a public module; its source is
-in one of the rooms.
+lead there, in roles and in plain code (`greenio.spawn`, `greenio.spawn(f)`), and so do names
+that can mean nothing else (`DeadlockError`, `put_async`, `GreenPool.imap`, `tpool.execute`).
+What is documented says that it is from a public module; its source is in one of the rooms.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
+from collections import defaultdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +21,20 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
-CODE = re.compile(r"(greenio(?:\.[A-Za-z]\w*)+)(?:\(.*\))?")
+# Of a statement with one call in it (`gt = greenio.spawn(f)`), the call.
+CODE = re.compile(
+    r"(?:@|(?:async )?with |await |print\(|\w+ = )*(greenio(?:\.[A-Za-z]\w*)+)(?:\(.*)?"
+)
 # These can be nothing else, wherever they stand.
 ALONE = re.compile(
     r"(await_|run_green|as_async|as_sync|monkey_patch|ensure_portal|from_thread|"
-    r"Green(?:Thread|Pool|Pile|Group))(?:\(.*\))?"
+    r"Green(?:Thread|Pool|Pile|Group)|Timeout|joinall)(?:\(.*\))?"
+)
+# And these, if the reference has one such thing. Words such as `get` or `Event` can be others',
+# and so can two of those that could not be by their form.
+OTHERS = {"socket_timeout", "wait_for"}
+NAME = re.compile(
+    r"((?:[A-Z]\w+|[a-z]\w*)\.[A-Za-z]\w*|[A-Z]+[a-z0-9]+[A-Z]\w*|[a-z]+_\w*[a-z])(?:\(.*\))?"
 )
 
 
@@ -50,10 +62,40 @@ def documented(env: BuildEnvironment, name: str) -> str | None:
     if thing is None:
         return None
     last = name.rpartition(".")[2]
-    for other in objects:
-        if other.rpartition(".")[2] == last and _found(other) is thing:
-            return str(other)
-    return None
+    found = [
+        str(other)
+        for other in objects
+        if other.rpartition(".")[2] == last and _found(other) is thing
+    ]
+    return _first(found)
+
+
+def _first(names: list[str]) -> str | None:
+    """Of several names of one thing, not that of the module for eventlet's `asyncio`."""
+    return min(
+        names, key=lambda name: name.startswith("greenio.asyncio."), default=None
+    )
+
+
+def only(env: BuildEnvironment, text: str) -> str | None:
+    """The one thing in the reference that a name without its module can mean."""
+    first, _, rest = text.partition(".")
+    if rest:
+        ours = first not in sys.stdlib_module_names
+        return documented(env, f"greenio.{text}") if ours else None
+    # What was read may grow while pages are read, not while they are written.
+    objects = env.get_domain("py").objects  # type: ignore[attr-defined]
+    names: dict[str, list[str]] | None = getattr(env, "_greenio_names", None)
+    if names is None:
+        names = defaultdict(list)
+        for name, entry in objects.items():
+            if not entry.aliased:
+                names[name.rpartition(".")[2]].append(name)
+        env._greenio_names = names  # type: ignore[attr-defined]
+    found = names.get(text, [])
+    if text in OTHERS or len({id(_found(name)) for name in found}) != 1:
+        return None
+    return _first(found)
 
 
 def resolve(
@@ -88,11 +130,14 @@ def link_code(app: Sphinx, tree: nodes.document, document: str) -> None:
         if _is_link(literal):
             continue
         text = literal.astext()
-        match = CODE.fullmatch(text) or ALONE.fullmatch(text)
-        if match is None:
+        if match := CODE.fullmatch(text):
+            known = documented(app.env, match[1])
+        elif match := ALONE.fullmatch(text):
+            known = documented(app.env, f"greenio.{match[1]}")
+        elif match := NAME.fullmatch(text):
+            known = only(app.env, match[1])
+        else:
             continue
-        name = match[1] if "." in match[1] else f"greenio.{match[1]}"
-        known = documented(app.env, name)
         if known is not None:
             literal.replace_self(
                 _reference(app, app.env, document, known, literal.deepcopy())

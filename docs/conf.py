@@ -27,6 +27,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     # In this folder.
+    "_chinese",
     "_rooms",
     "_links",
     "_results",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from _fresh import PATIENCE, environment
+from _websockets import PATIENT
 
 APP = Path(__file__).parent.parent / "examples" / "webapp.py"
 BROWSER = next(
@@ -136,7 +137,7 @@ def test_by_websockets(loop):
     with running(loop) as (url, process):
         address = url.replace("http", "ws") + "shout"
         for _ in range(3):
-            with client.connect(address) as ws:
+            with client.connect(address, **PATIENT) as ws:
                 ws.send("hello")
                 assert ws.recv(timeout=PATIENCE) == "HELLO"
                 ws.send("é" * 100_000)

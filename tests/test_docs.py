@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -105,12 +106,13 @@ def test_every_rule_has_a_test() -> None:
 SERVERS = {
     "topics/http-server.md": ("## RFC 9110 and 9112", "test_wsgi*.py", 30),
     "howto/websocket.md": ("## What is checked", "test_websocket*.py", 18),
+    "topics/security.md": ("### What the servers refuse", "test_*.py", 35),
 }
 
 
 @pytest.mark.parametrize("page", SERVERS)
 def test_every_row_of_the_servers_tables_has_its_test(page: str) -> None:
-    """A test by its name, or a row of the tables in `test_wsgi_attacks`."""
+    """A test by its name, or a row of the tables of attacks."""
     heading, files, least = SERVERS[page]
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     table = text.partition(heading)[2].partition("\n## ")[0]
@@ -119,12 +121,42 @@ def test_every_row_of_the_servers_tables_has_its_test(page: str) -> None:
     for path in (ROOT / "tests").glob(files):
         known |= {f"{path.stem}::{name}" for name in _tests_of(path.stem)}
         known |= _tests_of(path.stem)
-    attacks = ast.parse((ROOT / "tests" / "test_wsgi_attacks.py").read_text("utf-8"))
-    for node in ast.walk(attacks):
-        if isinstance(node, ast.Dict):
-            known |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    for path in (ROOT / "tests").glob("test_w*_attacks.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Dict):
+                keys = node.keys
+                known |= {key.value for key in keys if isinstance(key, ast.Constant)}
     assert len(rows) > least
     for rule, *_, tests in rows[2:]:
         names = re.findall(r"`([^`]+)`", tests)
         assert names, f"no test holds: {rule.strip()}"
         assert set(names) <= known, (rule.strip(), set(names) - known)
+
+
+def test_every_limit_of_the_servers_is_on_the_page() -> None:
+    """With its default; a limit that is not there is a surprise."""
+    pytest.importorskip("httptools")
+    from greenio import wsgi
+    from greenio._http import settings
+
+    page = (ROOT / "docs/topics/http-server.md").read_text(encoding="utf-8")
+    table = page.partition("## Limits")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    limits = {
+        f"`wsgi.{name}`": str(value)
+        for name, value in vars(settings).items()
+        if name.startswith("MAX_")
+    }
+    for name, parameter in inspect.signature(wsgi.server).parameters.items():
+        if name.endswith(("_timeout", "_limit", "_rate")) or name == "max_size":
+            limits[f"`{name}`"] = f"{parameter.default or 'none'}"
+    # That of `MAX_REQUEST_LINE`.
+    limits["`url_length_limit`"] = "8192"
+    assert len(limits) > 12
+    for name, default in limits.items():
+        (row,) = [row for row in rows if name in row.split(":")[0]]
+        assert re.search(rf"\b{default.removesuffix('.0')}\b", row), (
+            name,
+            default,
+            row,
+        )

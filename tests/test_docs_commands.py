@@ -3,191 +3,249 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import signal
-import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from _fresh import PATIENCE, environment
+from _pages import (
+    FENCE,
+    ROOT,
+    Pasted,
+    inline_commands,
+    port_of_the_page,
+    run,
+    the_page_has,
+)
 
-ROOT = Path(__file__).parent.parent
+HOWTO = sorted(ROOT.glob("docs/howto/*.md"))
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
-pytestmark = pytest.mark.slow
-
-FENCE = re.compile(r"^```(?:sh|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not HOWTO, reason="no pages here"),
+]
 
 GUNICORN = "gunicorn -k greenio.workers.gunicorn."
-HERE = {
-    "python -m greenio app.py --its --own arguments",
-    "python -m greenio --hub uvloop -m package.module",
-    f"{GUNICORN}GreenWorker package.module:app",
-    f"{GUNICORN}UvloopGreenWorker package.module:app",
+CONDUCTOR = (
+    "python -m greenio --hub uvloop nova-conductor --config-file /etc/nova/nova.conf"
+)
+# Where they stand, and what they write.
+PROGRAMS = {
+    "python -m greenio app.py --its --own arguments": (
+        "howto/from-eventlet.md",
+        r"^greenio\.greenthread True \['--its', '--own', 'arguments'\]$",
+    ),
+    "python -m greenio app.py": (
+        "howto/from-gevent.md",
+        r"^greenio\.greenthread True \[\]$",
+    ),
+    "python -m greenio --hub uvloop -m package.module": (
+        "howto/from-eventlet.md",
+        r"^uvloop$",
+    ),
+    "python -m greenio --environment": (
+        "howto/openstack.md",
+        r"^GREENIO_AS_EVENTLET=1\nPYTHONPATH=.*_site",
+    ),
+    CONDUCTOR: (
+        "howto/openstack.md",
+        r"^uvloop \['--config-file', '/etc/nova/nova\.conf'\] greenio\.green\.time$",
+    ),
+    "python -m greenio doctor app.py": (
+        "howto/troubleshooting.md",
+        r"^app\.py patches: nothing\n\nnothing found$",
+    ),
+    "python -m cProfile -s tottime app.py": (
+        "howto/debugging.md",
+        r"(?s)^greenio\.greenthread False \[\]\n.*Ordered by: internal time",
+    ),
+    "python -m pdb app.py": (
+        "howto/debugging.md",
+        r"(?s)^\(Pdb\) greenio\.greenthread False \[\]\nThe program finished",
+    ),
+    "pytest --greenio-loop=uvloop": ("howto/testing.md", r"\b1 passed\b"),
+    "python -m greenio -m pytest": ("howto/testing.md", r"\b1 passed\b"),
 }
+SERVERS = {
+    f"{GUNICORN}GreenWorker package.module:app": "howto/gunicorn.md",
+    f"{GUNICORN}UvloopGreenWorker package.module:app": "howto/gunicorn.md",
+    f"GREENIO_MONITOR=0.5 {GUNICORN}GreenWorker app:app": "reference/command-line.md",
+    "python -m greenio serve package.module:app": "howto/deployment.md",
+    "python -m greenio serve package.module:app --bind 0.0.0.0:8000 --workers 4 "
+    "--hub uvloop": "topics/http-server.md",
+}
+HERE = {*PROGRAMS, *SERVERS}
 
-# Where the others are run. What installs is done by CI for each environment of its own.
+# Where the others are run.
 ELSEWHERE = {
-    r".*pip install .*": None,
-    r"cd .*|export .*|nc .*": None,
-    r"python3 -m venv .*tox run-parallel -p all -m test": None,
-    r"python -m benchmarks .*": None,
-    r"python -m greenio gunicorn -k eventlet .*": (
-        "consumers/test_gunicorn_eventlet::test_requests_at_once_and_restarts"
+    r"python -m greenio (--monitor=0.5 --debug )?gunicorn -k eventlet .*": (
+        "consumers/test_gunicorn_eventlet::test_the_commands_of_the_pages"
     ),
-    r"python -m greenio celery -A app worker -P eventlet": (
-        "consumers/test_celery_workers::"
-        "test_celerys_own_eventlet_pool_through_the_alias"
+    r"python -m greenio (--monitor=0.5 --debug |-m )?celery -A app .*": (
+        "consumers/test_celery_commands::test_each_way_to_start_a_worker"
     ),
-    r"python -m greenio --monitor=0.5 --debug gunicorn -k eventlet .*": (
-        "test_workers_gunicorn::test_workers_are_watched_by_option"
+    r"(python -m greenio.workers.)?celery -A app .*|export CELERY_.*": (
+        "consumers/test_celery_commands::test_each_way_to_start_a_worker"
     ),
-    r"python -m greenio --monitor=0.5 --debug celery .*": (
-        "consumers/test_celery_workers::test_it_is_watched_by_option"
-    ),
-    r"python -m greenio.workers.celery -A app .*": (
-        "consumers/test_celery_workers::test_warm_shutdown"
-    ),
-    r"celery -A app worker -P custom .*": (
-        "consumers/test_celery_workers::test_the_custom_pool_of_celerys_command"
-    ),
-    r"python -m greenio.workers.celery -A tasks .*|python crawl.py .*": (
-        "consumers/test_celery_fleet::test_two_workers_crawl_a_site"
+    r"python -m greenio.workers.celery -A tasks .*|python crawl.py .*|cd .*fleet": (
+        "consumers/test_celery_commands::test_the_fleet"
     ),
     r"python -m greenio (--hub uvloop )?stage1/app.py": (
-        "services/test_migration::test_products_are_cached_until_they_change"
+        "services/test_commands::test_the_first_stage_of_a_migration"
     ),
-    r"python -m greenio serve .*": "test_serve_command::test_it_serves_until_a_signal",
+    r"(uvicorn|hypercorn) main:app": (
+        "services/test_commands::test_an_application_inside_fastapi"
+    ),
     r"python (-m greenio --hub uvloop )?examples/tutorial/(crawl|site).*": (
-        "test_tutorial::test_the_crawlers"
+        "test_tutorial::test_the_commands_of_the_crawler"
     ),
-    r"python examples/tutorial/echo_server.py": "test_tutorial::test_the_echo_server",
-    r"python examples/tutorial/service.py": "test_tutorial::test_the_service",
-    r".* (chat|say)\.py.*|.* chat:app": (
+    r"python examples/tutorial/echo_server.py|python -c \"": (
+        "test_tutorial::test_the_commands_of_the_echo_server"
+    ),
+    r"python examples/tutorial/service.py": (
+        "test_tutorial::test_the_command_of_the_service"
+    ),
+    r".*chat:app|(QUEUE.*)?python -m greenio (--hub uvloop )?chat\.py": (
         "consumers/test_socketio_example::test_each_way_to_serve"
     ),
-    r"python -m greenio --hub uvloop nova-conductor .*|python -m greenio --environment": (
-        "consumers/test_openstack_service::test_a_command_that_cannot_be_changed"
+    r"QUEUE=\S+ python say\.py .*": (
+        "consumers/test_socketio_example::test_several_processes"
     ),
     r"python -m greenio nameko run .*": (
-        "consumers/test_rpc_nameko::test_calls_timer_http_and_the_end"
+        "consumers/test_rpc_nameko::test_the_command_of_the_page"
     ),
-    r"OSKEN_HUB_TYPE=eventlet .*": ("consumers/test_rpc_openflow::test_switches_learn"),
-    r'python -c "': "test_tutorial::test_the_echo_server",
+    r"OSKEN_HUB_TYPE=eventlet .*": (
+        "consumers/test_rpc_openflow::test_the_command_of_the_page"
+    ),
     r"python3 -m venv .*examples/crawler.py": (
         "test_examples::test_the_command_of_the_readme"
     ),
 }
+# What no test runs, and why.
+NOT_RUN = {
+    r".*pip install .*": (
+        "it installs from a network; each environment of tox is installed alike"
+    ),
+    r"python -m benchmarks.*": "it takes up to an hour, with other runtimes beside it",
+    r"python -m gevent.monkey app.py": "it is gevent's, and what is to be replaced",
+    r"python -m gunicorn": "the page says that it does not work",
+    r"py-spy .*|python -m (pdb -p PID|asyncio ps)": (
+        "it reads another process, which the system must permit"
+    ),
+    # Names of commands, in sentences.
+    r"python -m greenio( serve| gunicorn \.\.\.)?|python -X dev": "it is a part of one",
+}
 
 COMMAND = re.compile(
-    r"(\$ )?([A-Z_]+=\S+ )*(python3?|pip|gunicorn|celery|cd|export|nc) .*"
+    r"(\$ )?([A-Z_]+=\S+ )*(python3?|pip|gunicorn|celery|cd|export) .*"
 )
 
 
 def commands() -> set[str]:
+    """The lines of blocks on all pages, and what stands in sentences of the guides."""
     found = set()
     for page in PAGES:
         for block in FENCE.findall(page.read_text(encoding="utf-8")):
             for line in block.splitlines():
                 if COMMAND.fullmatch(line):
                     found.add(line.removeprefix("$ "))
-    return found
+    return found.union(*map(inline_commands, HOWTO))
 
 
 def test_each_command_is_run_somewhere() -> None:
     found = commands()
-    assert found >= HERE
-    assert len(found) > 20
+    assert len(found) > 50
+    used = set()
     for command in found - HERE:
-        places = [
-            place
-            for pattern, place in ELSEWHERE.items()
+        patterns = [
+            pattern
+            for pattern in (*ELSEWHERE, *NOT_RUN)
             if re.fullmatch(pattern, command)
         ]
-        assert places, f"nothing runs: {command}"
-        for place in filter(None, places):
-            module, _, test = place.partition("::")
-            tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text("utf-8"))
-            assert test in {
-                node.name for node in tree.body if isinstance(node, ast.FunctionDef)
-            }, place
+        assert patterns, f"nothing runs: {command}"
+        used.update(patterns)
+    assert used == {*ELSEWHERE, *NOT_RUN}
+    for place in ELSEWHERE.values():
+        module, _, test = place.partition("::")
+        tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text("utf-8"))
+        assert test in {
+            node.name for node in tree.body if isinstance(node, ast.FunctionDef)
+        }, place
+
+
+WSGI = """
+def app(environ, start_response):
+    greenio.sleep(0.01)
+    start_response("200 OK", [])
+    return [b"served"]
+"""
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """What the commands name."""
     (tmp_path / "app.py").write_text(
-        "import sys, eventlet\neventlet.sleep(0)\nprint(eventlet.spawn.__module__, sys.argv[1:])\n"
+        "import sys, greenio\n"
+        "try:\n"
+        "    import eventlet\n"
+        "except ImportError:\n"
+        "    eventlet = greenio\n"
+        "eventlet.sleep(0)\n"
+        "print(eventlet.spawn.__module__, 'eventlet' in sys.modules, sys.argv[1:])\n"
+        + WSGI
     )
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "module.py").write_text(
-        "import asyncio, greenio\n"
-        "def app(environ, start_response):\n"
-        "    greenio.sleep(0.01)\n"
-        "    start_response('200 OK', [])\n"
-        "    return [b'served']\n"
-        "if __name__ == '__main__':\n"
+        "import asyncio, greenio\n" + WSGI + "if __name__ == '__main__':\n"
         "    greenio.sleep(0)\n"
         "    print(type(asyncio.get_running_loop()).__module__.partition('.')[0])\n"
     )
+    (tmp_path / "test_green.py").write_text(
+        "import greenio\nimport pytest\n\n"
+        "@pytest.mark.greenio\ndef test_it():\n    greenio.sleep(0)\n"
+    )
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    conductor = scripts / "nova-conductor"
+    # Any command that a package has installed; this one is an eventlet program.
+    conductor.write_text(
+        "#!/usr/bin/env python\n"
+        "import asyncio, sys, time, eventlet\n"
+        "eventlet.sleep(0)\n"
+        "loop = type(asyncio.get_running_loop()).__module__.partition('.')[0]\n"
+        "print(loop, sys.argv[1:], time.sleep.__module__)\n"
+    )
+    conductor.chmod(0o755)
     return tmp_path
 
 
-def start(command: str, directory: Path) -> subprocess.Popen[str]:
-    # The interpreter and the scripts of this environment come first, as when it is active.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.Popen(
-        command.split(),
-        cwd=directory,
-        env=environment(PATH=path, GUNICORN_CMD_ARGS="--bind 127.0.0.1:0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        ("python -m greenio app.py --its --own arguments", "greenio"),
-        ("python -m greenio --hub uvloop -m package.module", "uvloop"),
-    ],
-)
-def test_programs(application, command, says):
-    assert command in HERE
-    if says == "uvloop":
+def needs_uvloop(command: str) -> None:
+    if "uvloop" in command.lower():
         pytest.importorskip("uvloop")
-    with start(command, application) as process:
-        out = process.communicate(timeout=PATIENCE)[0]
-    assert process.returncode == 0, out
-    assert says in out
-    if "--its" in command:
-        assert "['--its', '--own', 'arguments']" in out
 
 
-@pytest.mark.parametrize("worker", ["GreenWorker", "UvloopGreenWorker"])
-def test_gunicorn(application, worker):
-    command = f"{GUNICORN}{worker} package.module:app"
-    assert command in HERE
-    if worker == "UvloopGreenWorker":
-        pytest.importorskip("uvloop")
-    with start(command, application) as process:
-        log = ""
-        while "Listening at" not in log:
-            line = process.stdout.readline()
-            assert line, log
-            log += line
-        url = re.search(r"Listening at: (http://\S+)", log)[1]
-        try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-                assert answer.read() == b"served"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            log += process.communicate(timeout=PATIENCE)[0]
-    assert process.returncode == 0, log
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_programs(folder, command):
+    page, says = PROGRAMS[command]
+    needs_uvloop(command)
+    path = f"{folder / 'scripts'}:/usr/bin:/bin"
+    # What is typed at the prompts of pdb.
+    typed = "continue\nquit\n"
+    said = run(the_page_has(page, command), folder, PATH=path, typed=typed)
+    assert re.search(says, said, re.MULTILINE), said
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_servers(folder, command):
+    needs_uvloop(command)
+    the_page_has(SERVERS[command], command)
+    # gunicorn's default is not what is looked at.
+    own = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}
+    with port_of_the_page(8000), Pasted(command, folder, **own) as server:
+        url = server.hear(r"http://[\d.]+:\d+")[0].replace("0.0.0.0", "127.0.0.1")
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert answer.read() == b"served"
+        assert server.end() == 0, server.log()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from _fresh import PATIENCE, environment
+from _websockets import PATIENT
 
 STYLE = Path(__file__).parent.parent / "examples" / "eventlet_style"
 
@@ -93,7 +94,10 @@ def test_websocket_chat(loop):
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             assert b"new WebSocket" in answer.read()
         address = f"ws://127.0.0.1:{port}/chat"
-        with client.connect(address) as one, client.connect(address) as two:
+        with (
+            client.connect(address, **PATIENT) as one,
+            client.connect(address, **PATIENT) as two,
+        ):
             one.send("hello")
             assert one.recv(timeout=PATIENCE) == "hello"
             assert two.recv(timeout=PATIENCE) == "hello"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import _pages
 from _fresh import PATIENCE, environment, python
+from _pages import Pasted, port_of_the_page
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "examples" / "tutorial"
@@ -113,6 +115,72 @@ def test_the_service(start):
         client.sendall(b"again")
         assert client.recv(10) == b"AGAIN"
         assert service.end(signal.SIGINT) == (130, "", "")
+
+
+EMPHASIZED = re.compile(r"examples/tutorial/(\w+\.py)\n.*\n:emphasize-lines: (.*)")
+
+
+@pytest.mark.parametrize("folder", [PAGES, TRANSLATED], ids=["english", "chinese"])
+def test_emphasized_lines_say_something(folder):
+    found = [
+        match
+        for page in sorted(folder.glob("*.md"))
+        for match in EMPHASIZED.findall(page.read_text(encoding="utf-8"))
+    ]
+    assert len(found) >= 4
+    for program, numbers in found:
+        lines = (PROGRAMS / program).read_text(encoding="utf-8").splitlines()
+        for number in map(int, numbers.split(",")):
+            assert lines[number - 1].strip(), (program, number)
+
+
+# -- their commands, on the ports that the pages name -------------------------------------
+
+SITE = "python examples/tutorial/site.py\n"
+CRAWLERS = [
+    *(
+        f"python examples/tutorial/crawl_{name}.py\n"
+        for name in ("in_turn", "spawn", "pool", "patched")
+    ),
+    "python -m greenio --hub uvloop examples/tutorial/crawl_patched.py\n",
+]
+SERVER = "python examples/tutorial/echo_server.py\n"
+SERVICE = "python examples/tutorial/service.py\n"
+
+
+def test_the_commands_of_the_crawler():
+    page = "tutorial/crawler.md"
+    assert sorted(_pages.blocks(page)) == sorted([SITE, *CRAWLERS])
+    with port_of_the_page(8000), Pasted(SITE, ROOT) as site:
+        site.hear("serving on port 8000")
+        for command in CRAWLERS:
+            if "uvloop" in command:
+                pytest.importorskip("uvloop")
+            out = _pages.run(command, ROOT)
+            assert re.search(r"\d\.\d s|page \d: 2200 bytes", out), command
+
+
+def test_the_commands_of_the_echo_server():
+    served, asked = _pages.blocks("tutorial/echo-server.md")
+    assert served == SERVER
+    with port_of_the_page(6000), Pasted(SERVER, ROOT) as server:
+        server.hear("listening on port 6000")
+        assert _pages.run(asked, ROOT) == "b'anybody there?'\n"
+        assert server.end(signal.SIGTERM) == 0, server.log()
+
+
+def test_the_command_of_the_service():
+    (command,) = _pages.blocks("tutorial/asyncio-app.md")
+    assert command == SERVICE
+    with port_of_the_page(6000), port_of_the_page(6001), Pasted(SERVICE, ROOT) as one:
+        one.hear("echo on port 6000, status on port 6001")
+        with socket.create_connection(("127.0.0.1", 6000), PATIENCE) as client:
+            client.sendall(b"hello")
+            assert client.recv(10) == b"HELLO"
+        assert one.end(signal.SIGINT) == 130, one.log()
+
+
+# -- the translation ---------------------------------------------------------------------
 
 
 def blocks(page: Path) -> list[str]:

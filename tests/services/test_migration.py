@@ -71,7 +71,7 @@ def napping(cursor):
     cursor.execute(
         "select count(*) from pg_stat_activity where state = 'active'"
         " and application_name = current_setting('application_name')"
-        " and pid <> pg_backend_pid()"
+        " and pid <> pg_backend_pid() and query like '%pg_sleep%'"
     )
     return cursor.fetchone()[0]
 
