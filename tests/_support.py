@@ -182,6 +182,16 @@ async def settle_async(turns: int = 8) -> None:
         await asyncio.sleep(0)
 
 
+def collect_garbage() -> None:
+    """Collect what earlier tests left, so that what comes to light next is not theirs.
+
+    That may take several times: a green thread that is collected lets go of its loop,
+    which is garbage for the next time only.
+    """
+    while gc.collect():
+        pass
+
+
 class Sequencer:
     """Green threads take numbered turns: ``with sequencer(2):`` comes after 1."""
 

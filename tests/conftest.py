@@ -33,6 +33,7 @@ from _support import (
 from _tls import certificates as certificates
 from _tls import tls_pair as tls_pair
 from greenio import hubs
+from greenio._kernel.current import existing_hub
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -131,6 +132,8 @@ def loop(request):
 @pytest.fixture
 def hub_name(loop, nothing_left):
     """The kind of event loop: the test runs once on each, on a hub of its own."""
+    # Fixtures that wait, or end threads, ask for this one, so that they come later.
+    assert existing_hub() is None
     hubs.use_hub(loop)
     yield loop
     end_hub()

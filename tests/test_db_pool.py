@@ -5,6 +5,7 @@ tests/services has PostgreSQL and MariaDB.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sqlite3
 import threading
@@ -462,3 +463,53 @@ def test_bad_arguments(hub_name):
         BaseConnectionPool(sqlite3).get()
     with pytest.raises(ValueError, match="size of 0 or more"):
         RawConnectionPool(sqlite3, max_size=-1)
+
+
+def test_none_is_lost_when_the_one_after_an_old_one_cannot_be_made(hub_name):
+    diary = Diary()
+    pool = RawConnectionPool(diary, max_size=1, max_age=1000)
+    pool.get().close()
+    pool.max_age = 1e-9
+
+    def refuse():
+        raise OSError("refused")
+
+    diary._connect = refuse
+    with pytest.raises(OSError, match="refused"):
+        pool.get()
+    assert (pool.current_size, pool.free()) == (0, 1)
+    diary._connect, pool.max_age = None, 1000
+    pool.get().close()
+    pool.clear()
+
+
+def test_a_cancelled_coroutine_keeps_no_connection(run_async):
+    async def main():
+        pool = RawConnectionPool(Diary(), max_size=1)
+        connection = await pool.get_async()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(pool.get_async(), 0.001)
+        await pool.put_async(connection)
+        async with pool.item_async(cleanup=None):
+            pass
+        with pytest.raises(TypeError):
+            async with pool.item_async(cleanup="rollback"):
+                pass
+        assert (pool.current_size, pool.free()) == (1, 1)
+        pool.clear()
+
+    run_async(main)
+
+
+def test_one_that_cannot_be_closed_is_told_of(hub_name, caplog):
+    diary = Diary()
+    pool = RawConnectionPool(diary)
+    pool.get().close()
+
+    def fail():
+        raise OSError("gone")
+
+    diary.made[0].close = fail
+    pool.clear()
+    assert "could not be closed" in caplog.text
+    assert pool.current_size == 0

@@ -7,6 +7,7 @@ import gc
 import re
 import signal
 import socket
+import sys
 import threading
 
 import pytest
@@ -294,3 +295,64 @@ def test_many_alike_are_one_line(hub_name, many):
     assert f"({many - 1} more like this)" in text
     for thread in threads:
         thread.kill()
+
+
+def test_tasks_that_gather_and_tasks_that_have_not_begun(run_async):
+    async def main():
+        gate = asyncio.Event()
+        hubs.get_hub()
+
+        async def gathers():
+            await asyncio.gather(gate.wait(), gate.wait())
+
+        async def waits_for_all():
+            await asyncio.wait([asyncio.ensure_future(gate.wait())])
+
+        async def awaits_a_future():
+            await future
+
+        async def begins():
+            pass
+
+        future = asyncio.get_running_loop().create_future()
+        others = [
+            asyncio.create_task(each(), name=each.__name__)
+            for each in (waits_for_all, awaits_a_future)
+        ]
+        task = asyncio.create_task(gathers(), name="gathers")
+        await asyncio.sleep(0)
+        new = asyncio.create_task(begins(), name="begins")
+        text = debug.format_run_info()
+        gate.set()
+        future.set_result(None)
+        await asyncio.wait([task, new, *others])
+        return text
+
+    text = run_async(main)
+    assert ".gathers: waits for 2 awaitables together" in text
+    assert ".begins: ready" in text
+    assert ".awaits_a_future: waits for a Future" in text
+    assert ".waits_for_all: waits for asyncio.wait()" in text
+    assert " of Event.wait: " in "".join(under(text, ".waits_for_all: "))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no TaskGroup")
+def test_the_tasks_of_a_task_group(run_async):
+    async def main():
+        hubs.get_hub()
+        gate = asyncio.Event()
+
+        async def joins():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(gate.wait(), name="joined")
+
+        task = asyncio.create_task(joins(), name="joins")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        text = debug.format_run_info()
+        gate.set()
+        await task
+        return text
+
+    text = run_async(main)
+    assert ".joins: waits for the tasks of its TaskGroup" in text

@@ -70,7 +70,8 @@ def test_writing_lets_others_run(hub_name, ends, name):
     assert os.get_blocking(writer)
 
 
-def test_writing_to_a_non_blocking_descriptor(hub_name, ends):
+@pytest.mark.parametrize("name", ["write", "writev"])
+def test_writing_to_a_non_blocking_descriptor(hub_name, ends, name):
     reader, writer = ends
     os.set_blocking(writer, False)
     room = 0
@@ -79,11 +80,19 @@ def test_writing_to_a_non_blocking_descriptor(hub_name, ends):
             room += os.write(writer, bytes(4096))
         except BlockingIOError:
             break
-    thread = greenio.spawn(green_os.writev, writer, [b"ab", b"cd"])
+    thread = greenio.spawn(WRITERS[name], writer, b"some more")
     until_parked(thread, "write")
     assert len(os.read(reader, room)) == room
-    assert thread.wait() == 4
-    assert os.read(reader, 9) == b"abcd"
+    assert thread.wait() == 9
+    assert os.read(reader, 10) == b"some more"
+
+
+def test_writing_where_nobody_waits(hub_name, ends, tmp_path):
+    assert green_os.write(ends[1], b"") == 0
+    with (tmp_path / "file").open("wb", 0) as file:
+        assert green_os.writev(file.fileno(), [b"ab", b"cd"]) == 4
+        assert green_os.write(file.fileno(), b"ef") == 2
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
 
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "green"])

@@ -297,3 +297,27 @@ def test_command_lines(capsys):
     assert "name the script" in capsys.readouterr().err
     assert command.main(["missing.py"]) == 1
     assert "1. missing.py: there is no such program" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_one_that_exits_when_it_is_imported(doctor):
+    (finding,) = doctor("import sys\nsys.exit(3)\n")["findings"]
+    assert finding.kind == "fails"
+    assert "SystemExit: 3" in finding.what
+
+
+@pytest.mark.slow
+def test_a_package_is_run_if_asked_to(tmp_path):
+    package = tmp_path / "service"
+    package.mkdir()
+    (package / "__init__.py").write_text("import greenio\ngreenio.monkey_patch()\n")
+    (package / "__main__.py").write_text("print('it is run', __name__)\n")
+    done = python("-m", "greenio", "doctor", "--run", "-m", "service", cwd=tmp_path)
+    assert "it is run __main__" in done.stderr
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_module_that_is_not_there(capsys):
+    for name in ("no_such.module", "..wrong"):
+        assert command.main(["-m", name]) == 1
+        assert f"1. {name}: there is no such program" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import signal
 import socket as plain_socket
 import threading
 
@@ -123,6 +124,7 @@ def test_who_waits_at_a_pool():
     assert (channel.getting(), channel.putting(), channel.qsize()) == (0, 0, 0)
     assert channel.empty()
     assert channel.full()
+    assert "1 of 1 items, 0 idle, 0 waiting" in repr(pool)
     waiting = spawn(pool.get)
     beside = spawn(channel.get)
     settle()
@@ -270,7 +272,12 @@ def test_selecting_by_name(ends):
     assert select.get_fileno(reader) == reader
     with socket.socket() as sock:
         assert select.get_fileno(sock) == sock.fileno()
-    for wrong in ("3", None, object()):
+
+    class Wrong:
+        def fileno(self):
+            return "3"
+
+    for wrong in ("3", None, object(), Wrong()):
         with pytest.raises(TypeError):
             select.get_fileno(wrong)
 
@@ -294,6 +301,12 @@ def test_threads_by_name():
     with pytest.raises(SystemExit):
         thread.exit()
     assert thread.get_ident(gr=None) == thread.get_ident()
+    before = signal.signal(signal.SIGUSR1, lambda number, _: got.append(number))
+    try:
+        thread.interrupt_main(signal.SIGUSR1)
+        until(lambda: got[-1] == signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_tls_names():
@@ -343,7 +356,8 @@ def test_waiting_for_a_child_with_an_interval():
 
 
 @pytest.fixture
-def _fresh_tpool():
+def _fresh_tpool(hub_name):
+    # It waits for the threads of other tests, on the loop that is chosen by now.
     tpool.killall()
     yield
     tpool.killall()

@@ -226,3 +226,18 @@ def test_disabled_loggers_do_not_silence_it(hub):
     assert done.returncode == 0
     assert done.stderr.count("ValueError: boom") == 1
     assert "fails, failed" in done.stderr
+
+
+def test_an_exit_in_a_link_ends_the_program_after_the_other_links():
+    done = python(
+        "-c",
+        """if True:
+        import sys, greenio
+        thread = greenio.spawn(int)
+        thread.link(lambda gt: sys.exit(3))
+        thread.link(lambda gt: print("the other one", gt.wait()))
+        greenio.sleep(1)
+        print("not reached")
+        """,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "the other one 0\n", "")

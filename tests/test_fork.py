@@ -252,6 +252,25 @@ def test_a_thread_that_forks_is_the_childs_main_thread(hub_name):
     assert printed == ["a thread of the child", "[0]"]
 
 
+def test_green_threads_of_the_child_have_threads_that_are_started(hub_name):
+    printed = program(
+        """
+        def state():
+            return repr(threading.current_thread()).split()[1]
+
+        say(greenio.spawn(state).wait())
+        child = os.fork()
+        if not child:
+            say(greenio.spawn(state).wait())
+            os._exit(0)
+        say(status_of(child))
+        """,
+        patched=True,
+        hub=hub_name,
+    )
+    assert printed == ["started", "started", "0"]
+
+
 def test_many_threads_fork(hub_name):
     printed = program(
         """

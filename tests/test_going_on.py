@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-import weakref
 
 import pytest
 from greenlet import getcurrent
 
 import greenio
-from greenio import corolocal, hubs, sleep, spawn, spawn_n
+from _tellers import TELLERS, nothing_kept  # noqa: F401 - a fixture
+from greenio import hubs, sleep, spawn, spawn_n
 
 
 def bodies(functions, start=spawn_n):
@@ -48,50 +48,7 @@ def test_a_new_one_for_who_is_referred_to(hub_name):
     assert [thread.wait() for thread in threads] == [None] * 3
 
 
-def keep_strongly():
-    kept.append(getcurrent())
-
-
-def keep_weakly():
-    kept.append(weakref.ref(getcurrent()))
-
-
-def keep_as_a_key():
-    kept.append(weakref.WeakKeyDictionary({getcurrent(): 1}))
-
-
-def set_an_attribute():
-    getcurrent().mine = 1
-
-
-def set_a_local():
-    namespace = corolocal.local()
-    namespace.mine = 1
-    kept.append(namespace)
-
-
-def link_something():
-    getcurrent().link(lambda _: None)
-
-
-def wait_a_little():
-    sleep(0)
-
-
-kept = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept():
-    kept.clear()
-    yield
-    kept.clear()
-
-
-@pytest.mark.parametrize(
-    "act",
-    [keep_strongly, keep_weakly, keep_as_a_key, set_an_attribute, set_a_local],
-)
+@pytest.mark.parametrize("act", TELLERS)
 def test_a_new_one_after_who_can_be_told_from_others(hub_name, act):
     assert bodies([nothing, act, nothing, nothing]) == [0, 0, 2, 2]
 

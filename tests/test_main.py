@@ -310,3 +310,17 @@ def test_a_compiled_script(script, tmp_path):
     py_compile.compile(str(path), cfile=str(compiled))
     done = under(compiled)
     assert done.stdout == f"__main__ {compiled}\n"
+
+
+def test_a_compiled_script_of_another_python(tmp_path):
+    path = tmp_path / "compiled.pyc"
+    path.write_bytes(b"\0" * 64)
+    ours, pythons = under(path), plain(path)
+    assert "magic number" in ours.stderr
+    assert ours.returncode == pythons.returncode == 1
+
+
+def test_a_module_below_one_that_is_not_there():
+    done = under("-m", "no_such.module")
+    assert "No module named no_such.module" in done.stderr
+    assert done.returncode == 1

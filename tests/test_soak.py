@@ -11,7 +11,7 @@ import pytest
 
 import greenio
 from _fresh import environment
-from _support import check_nothing_left
+from _support import check_nothing_left, collect_garbage
 from greenio import event, hubs, queue, semaphore, sleep, spawn
 from greenio._greenthread.thread import GreenThread
 
@@ -111,7 +111,7 @@ def test_an_hour_of_random_traffic(virtual_loop):
         return traffic
 
     one(0, hour / 20)
-    gc.collect()
+    collect_garbage()
     before = len(gc.get_objects())
     traffic = one(1, hour)
     assert traffic.done > 1000

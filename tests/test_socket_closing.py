@@ -24,7 +24,7 @@ from _sockets import (
     until_parked,
     waiting,
 )
-from _support import settle, until, until_async
+from _support import collect_garbage, settle, until, until_async
 from greenio import hubs
 from greenio._net.socket import GreenSocket, fromfd, socketpair
 from greenio.hubs import IOClosed
@@ -200,7 +200,7 @@ def test_forgotten(hub_name):
     right.send(b"x")
     thread.wait()
     assert registered() == 1
-    gc.collect()
+    collect_garbage()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del left, thread

@@ -348,3 +348,39 @@ def test_types():
     assert order.index(GreenSocket) < order.index(ssl.SSLSocket)
     assert isinstance(ssl, types.ModuleType)
     assert in_thread(lambda: GreenSSLContext(ssl.PROTOCOL_TLS_CLIENT)) is not None
+
+
+# -- what TLS does not have ------------------------------------------------------------------
+
+
+def test_datagrams_are_not_for_tls(tls_pair):
+    sock, _ = tls_pair
+    for call in (
+        lambda: sock.recvfrom(10),
+        lambda: sock.recvfrom_into(bytearray(10)),
+        lambda: sock.sendto(b"x", ("127.0.0.1", 9)),
+        lambda: sock.sendto(b"x", addr=("127.0.0.1", 9)),
+    ):
+        with pytest.raises(ValueError, match="not allowed on instances of"):
+            call()
+    for call in (
+        lambda: sock.recvmsg(10),
+        lambda: sock.recvmsg_into([bytearray(10)]),
+        lambda: sock.sendmsg([b"x"]),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()
+
+
+def test_before_it_is_connected(hub_name, certificates):
+    """There is no TLS yet: it is what an unconnected socket says."""
+    with certificates.client_context().wrap_socket(
+        GreenSocket(), server_hostname="server.test"
+    ) as sock:
+        for call in (
+            lambda: sock.recv_into(bytearray(1)),
+            lambda: sock.recvfrom_into(bytearray(1)),
+            lambda: sock.send(b"x"),
+        ):
+            with pytest.raises(OSError):
+                call()

@@ -37,6 +37,20 @@ def test_unwrap(tls_pair):
         client.unwrap()
 
 
+def test_after_unwrap_a_file_is_sent_in_the_clear(tls_pair, tmp_path):
+    server, client = tls_pair
+    unwrapping = greenio.spawn(server.unwrap)
+    until_parked(unwrapping)
+    client = client.unwrap()
+    server = unwrapping.wait()
+    (tmp_path / "file").write_bytes(b"in a file")
+    thread = greenio.spawn(client.recvfrom, 10)
+    until_parked(thread)
+    with (tmp_path / "file").open("rb") as file:
+        assert server.sendfile(file) == 9
+    assert thread.wait()[0] == b"in a file"
+
+
 def test_close_is_the_end_of_the_stream(tls_pair):
     server, client = tls_pair
     thread = greenio.spawn(client.recv, 10)

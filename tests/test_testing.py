@@ -301,6 +301,30 @@ def test_what_is_marked_wrongly_says_so(session):
 def test_settings_are_looked_at(session):
     out = session("def test_it(): pass", ini="greenio_mode = always\n")
     assert "greenio_mode is strict or auto, not 'always'" in out
+    out = session("def test_it(): pass", ini="greenio_loop = trio\n")
+    assert "greenio_loop is asyncio, uvloop or all, not 'trio'" in out
+
+
+def test_turns_as_a_fixture(session):
+    session(
+        """
+        import pytest
+        import greenio
+
+
+        @pytest.mark.greenio
+        def test_it(sequencer):
+            order = []
+
+            def take(number):
+                with sequencer(number):
+                    order.append(number)
+
+            greenio.joinall([greenio.spawn(take, number) for number in (2, 0, 1)])
+            assert order == [0, 1, 2]
+        """,
+        passes=1,
+    )
 
 
 # -- without pytest -------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import greenio
+from _sockets import in_thread
 from greenio import tpool
 
 
@@ -286,3 +287,37 @@ def test_proxy_call(hub_name):
     assert tpool.proxy_call((), threading.get_ident, nonblocking=True) == ident
     assert tpool.proxy_call((), type, things) is _Thing
     assert isinstance(tpool.proxy_call((_Thing,), _Thing), tpool.Proxy)
+
+
+def test_the_pool_may_be_made_before_it_is_needed(hub_name):
+    tpool.setup()
+    tpool.tpool_trampoline()
+    assert tpool.execute(threading.get_ident) != threading.get_ident()
+
+
+def test_who_may_block_makes_the_call_himself(hub_name):
+    """An OS thread without a hub, a worker of the pool among them."""
+
+    def where():
+        return tpool.execute(threading.get_ident) == threading.get_ident()
+
+    assert tpool.execute(where)
+    assert in_thread(where)
+
+
+def test_a_thread_that_cannot_be_started(hub_name, monkeypatch):
+    def refuse(function, arguments):
+        raise RuntimeError("can't start new thread")
+
+    tpool.killall()
+    with monkeypatch.context() as patch:
+        patch.setattr("greenio._tpool.pool.start_new_thread", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            tpool.execute(len, "abc")
+    assert tpool.execute(len, "abc") == 3
+
+
+@pytest.mark.parametrize("size", [True, 1.5, "3"])
+def test_sizes_that_are_no_numbers(size):
+    with pytest.raises(TypeError, match="takes a whole number"):
+        tpool.set_num_threads(size)

@@ -7,7 +7,8 @@ import traceback
 import pytest
 
 import greenio
-from greenio import GreenPile, GreenPool
+from _support import settle
+from greenio import GreenPile, GreenPool, hubs
 
 
 def fail():
@@ -91,3 +92,26 @@ def test_raised_again_it_does_not_grow(hub_name):
 
     depths = {len(_frames(lambda: _wait(again))) for _ in range(5)}
     assert len(depths) == 1
+
+
+def test_a_generator_that_has_handled_a_failure_goes_on(hub_name):
+    """It is in the traceback of who raises the same exception again."""
+    hubs.get_hub().loop.set_exception_handler(lambda *_: None)
+
+    def handles():
+        try:
+            fail()
+        except ValueError as error:
+            yield error
+        yield "went on"
+
+    handling = handles()
+
+    def raises(error):
+        raise error
+
+    failed = greenio.spawn(raises, next(handling))
+    settle()
+    with pytest.raises(ValueError):
+        failed.wait()
+    assert next(handling) == "went on"

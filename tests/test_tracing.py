@@ -67,6 +67,20 @@ def test_a_life(hub_name, recorder):
     assert recorder.switches >= 4
 
 
+def test_a_tracer_that_fails_disturbs_nobody(hub_name, caplog):
+    class Failing(debug.Tracer):
+        def spawned(self, *args):
+            raise LookupError("a tracer's own")
+
+    assert debug.set_tracer(Failing()) is None
+    try:
+        assert spawn(returns).wait() == 5
+    finally:
+        debug.set_tracer(None)
+    assert "failed in spawned()" in caplog.text
+    assert "a tracer's own" in caplog.text
+
+
 def test_ends_of_other_kinds(hub_name, recorder):
     thread = spawn(fails)
     with pytest.raises(ValueError, match="mine"):
@@ -160,3 +174,17 @@ def test_another_trace_function_goes_on(hub_name):
 def test_bad_arguments():
     with pytest.raises(TypeError, match=r"subclass of debug\.Tracer"):
         debug.set_tracer(print)
+
+
+def test_a_tracer_that_fails_is_logged_and_ends_nobody(hub_name, caplog):
+    class Broken(debug.Tracer):
+        def started(self, thread):
+            raise LookupError("the tracer's own mistake")
+
+    debug.set_tracer(Broken())
+    try:
+        assert spawn(len, "abc").wait() == 3
+    finally:
+        debug.set_tracer(None)
+    assert "failed in started()" in caplog.text
+    assert "the tracer's own mistake" in caplog.text

@@ -342,8 +342,7 @@ def test_receiving(hub_name, limit, monkeypatch):
 
 
 def _call_in_a_slot(self, arguments):
-    if self._take_slot(arguments):
-        self._start(_new_call(arguments))
+    self._call_when_free(_new_call(arguments), arguments)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

@@ -278,7 +278,8 @@ _KNOWN: dict[CodeType, Callable[[dict[str, Any]], Wait]] = {
     GreenGroup.__exit__.__code__: _group,
     GreenGroup.__aexit__.__code__: _group,
     asyncio.sleep.__code__: _asyncio_sleep,
-    asyncio.wait.__code__: _asyncio_wait,
+    # The waiting is in here.
+    getattr(asyncio.tasks, "_wait", asyncio.wait).__code__: _asyncio_wait,
 }
 if hasattr(asyncio, "TaskGroup"):
     _KNOWN[asyncio.TaskGroup.__aexit__.__code__] = _task_group

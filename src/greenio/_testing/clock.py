@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import selectors  # noqa: TID251 - a subclass that calls the real one
-from pathlib import Path
 from typing import Any
 
-from .._greenthread.deadlocks import describe_who_waits
+from .._greenthread.deadlocks import describe_who_waits, os_threads
 from .._kernel.hub import known_hubs
 from .._std.errors import DeadlockError
 
@@ -21,13 +20,9 @@ from .._std.errors import DeadlockError
 _PATIENCE = 5.0
 
 
-# One entry for each OS thread of the process, where the system tells.
-_THREADS = Path("/proc/self/task")
-
-
 def _has_other_threads() -> bool:
     try:
-        return len(list(_THREADS.iterdir())) > 1
+        return os_threads() > 1
     except OSError:
         return True
 
