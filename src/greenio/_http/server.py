@@ -109,9 +109,11 @@ class Server(HTTPServer):
     # How many connections are accepted before others have a turn.
     accepted_at_once = 32
     # When it stops: whether it first accepts what waits for that, and for how long, from
-    # then or from its last answer on, a connection may bring another request.
+    # then or from its last answer on, a connection may bring another request; and one
+    # that has not had any yet, from then, from its beginning or its handshake on.
     accepts_rest = False
     idle_grace: float = 0.0
+    first_grace: float = 1.0
 
     def __init__(
         self,
@@ -322,8 +324,11 @@ class Server(HTTPServer):
             if isinstance(self.socket, GreenSSLSocket) and not is_tls(conn_state[1]):
                 conn_state[1] = tls = self._without_handshake(conn_state[1])
                 # Known before it, so that one who is slow in it is ended, too.
-                self.channel_of(conn_state)
+                channel = self.channel_of(conn_state)
                 tls.do_handshake()
+                if self.stopping:
+                    # Its client is about to send what it has come for.
+                    channel.since = monotonic()
             self.protocol(conn_state, self)
         except OSError as exc:
             self.log.debug(f"connection from {conn_state[0]!r}: {exc!r}")
@@ -504,7 +509,7 @@ class Server(HTTPServer):
             pass
         begun = monotonic()
         limit = self.graceful_timeout
-        first = max(_NEXT_REQUEST, self.idle_grace)
+        at_least = max(_NEXT_REQUEST, self.idle_grace)
         try:
             # Who was accepted last has a green thread that has not begun.
             sleep(0)
@@ -514,19 +519,19 @@ class Server(HTTPServer):
                     break
                 # Looked at here, too: the sweep's is too old to count a grace from.
                 self.now = now = monotonic()
-                recent = now - self.idle_grace
                 for channel in list(self.channels):
                     if channel.held:
                         channel.end_held()
                     # A client that has just connected, or just been answered, may send
                     # its request any moment: closed now, it would be lost.
                     elif channel.phase == IDLE:
-                        if passed > first and channel.since <= recent:
+                        grace = self.idle_grace
+                        if passed > at_least and channel.since <= now - grace:
                             channel.end_idle()
-                    elif (
-                        channel.phase == HEAD and not channel.buffer and passed > first
-                    ):
-                        channel.end_idle()
+                    elif channel.phase == HEAD and not channel.buffer:
+                        grace = self.first_grace
+                        if passed > grace and channel.since <= now - grace:
+                            channel.end_idle()
                 sleep(_POLL)
         finally:
             self._kill_rest()
