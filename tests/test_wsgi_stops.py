@@ -154,6 +154,30 @@ def test_a_server_may_run_in_the_pool_that_it_serves_with(hub_name):
         thread.wait()
 
 
+def test_a_request_in_the_place_of_the_server_itself_is_answered(hub_name):
+    begun, go_on, known = Event(), Event(), Event()
+
+    def app(environ, start_response):
+        begun.send()
+        go_on.wait()
+        return hello(environ, start_response)
+
+    pool = greenio.GreenPool(1)
+    listener = greenio.listen(("127.0.0.1", 0))
+    address = listener.getsockname()
+    keywords = {"custom_pool": pool, "log": Lines(), "server_event": known}
+    thread = pool.spawn(wsgi.server, listener, app, **keywords)
+    server = known.wait()
+    with greenio.connect(address) as sock:
+        sock.sendall(LAST)
+        begun.wait()
+        server.stop("the test says so")
+        settle()
+        go_on.send()
+        assert Answers(read_all(sock)).statuses == [200]
+    thread.wait()
+
+
 def test_the_wait_for_the_last_requests_has_a_bound(path, hub_name):
     begun = Event()
     ends = []

@@ -145,9 +145,11 @@ class Acceptor:
             if self._serving is not None:
                 self._serving.add(sock, address)
             else:
-                self._pool.spawn(
-                    self._server.process_request, [address, sock, settings.STATE_IDLE]
-                )
+                state = [address, sock, settings.STATE_IDLE]
+                self._server.acceptor_serves = not self._has_places
+                self._pool.spawn(self._server.process_request, state)
         except BaseException:
             sock.close()
             raise
+        finally:
+            self._server.acceptor_serves = False

@@ -214,6 +214,8 @@ class Server(HTTPServer):
         # Made with the first request; see `start_reading`.
         self.heads: Heads | None = None
         self._acceptor: Any = None
+        # Whether the accept loop serves a connection itself: its pool has no other place.
+        self.acceptor_serves: bool = False
         # Whether `stop` has thrown something at the accept loop.
         self._stop_comes = False
         self._sweeper: Timer | None = None
@@ -446,9 +448,11 @@ class Server(HTTPServer):
         self.stopping = True
         self.stopped_because = why
         acceptor = self._acceptor
-        if acceptor is not None and acceptor is not getcurrent():
-            self._stop_comes = True
-            kill(acceptor, _Stop)
+        if acceptor is None or acceptor is getcurrent() or self.acceptor_serves:
+            # It looks by itself.
+            return
+        self._stop_comes = True
+        kill(acceptor, _Stop)
 
     def run(self, max_size: int | None, custom_pool: Any) -> None:
         """Accept connections and serve them, until it stops."""
