@@ -197,33 +197,26 @@ def test_the_main_program_gets_an_interrupt_that_leaves_the_loop(hub_name, scene
     assert scene.steps == expected(KeyboardInterrupt)
 
 
-def test_a_cancellation_of_run_green(run_async, scene):
-    async def main():
-        task = asyncio.create_task(run_green(scene.wait))
-        await asyncio.sleep(0)
-        task.cancel()
-        await scene.give_async()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 10)
+async def cancel_while_finalizing(scene, function):
+    task = asyncio.create_task(run_green(function))
+    await asyncio.sleep(0)
+    task.cancel()
+    await scene.give_async()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
 
-    run_async(main)
+
+def test_a_cancellation_of_run_green(run_async, scene):
+    run_async(lambda: cancel_while_finalizing(scene, scene.wait))
     assert scene.steps == expected(asyncio.CancelledError)
 
 
 def test_a_cancellation_of_run_green_that_ends_by_itself(run_async, scene):
-    async def main():
-        def work():
-            finalizer = _Finalizer(scene.finalize)
-            del finalizer
+    def work():
+        finalizer = _Finalizer(scene.finalize)
+        del finalizer
 
-        task = asyncio.create_task(run_green(work))
-        await asyncio.sleep(0)
-        task.cancel()
-        await scene.give_async()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 10)
-
-    run_async(main)
+    run_async(lambda: cancel_while_finalizing(scene, work))
     assert scene.steps == ["finalizer", "finalized"]
 
 

@@ -256,7 +256,8 @@ def test_an_unread_body_that_waits_for_100_continue_ends_the_connection(path, hu
     assert answers.headers["connection"] == "close"
 
 
-def test_a_header_with_an_underscore_does_not_pass_for_another(path, hub_name):
+def recording():
+    """An application, and the environments that it is called with."""
     environs = []
 
     def app(environ, start_response):
@@ -264,6 +265,11 @@ def test_a_header_with_an_underscore_does_not_pass_for_another(path, hub_name):
         start_response("200 OK", [])
         return [b""]
 
+    return app, environs
+
+
+def test_a_header_with_an_underscore_does_not_pass_for_another(path, hub_name):
+    app, environs = recording()
     with serving(app, **path) as site:
         site.ask(
             get(
@@ -330,13 +336,7 @@ def test_nor_before_a_body_that_is_waited_for(value, path, hub_name):
 
 
 def test_a_header_makes_nobody_another_client(path, hub_name):
-    environs = []
-
-    def app(environ, start_response):
-        environs.append(environ)
-        start_response("200 OK", [])
-        return [b""]
-
+    app, environs = recording()
     forged = (b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Proto: https")
     more = (b"Forwarded: for=1.2.3.4;proto=https", b"X-Real-Ip: 1.2.3.4")
     with serving(app, **path) as site:

@@ -31,6 +31,18 @@ def path(request):
     return PATHS[request.param]
 
 
+def held_up():
+    """An application that tells when it is called, and answers when it may."""
+    begun, go_on = Event(), Event()
+
+    def app(environ, start_response):
+        begun.send()
+        go_on.wait()
+        return hello(environ, start_response)
+
+    return app, begun, go_on
+
+
 def ended(site):
     try:
         site.thread.wait()
@@ -109,13 +121,8 @@ def test_who_is_accepted_last_is_answered_before_it_ends(
 
 
 def test_nobody_is_accepted_before_there_is_room_in_a_custom_pool(hub_name):
-    begun, go_on, known = Event(), Event(), Event()
-
-    def app(environ, start_response):
-        begun.send()
-        go_on.wait()
-        return hello(environ, start_response)
-
+    app, begun, go_on = held_up()
+    known = Event()
     pool = greenio.GreenPool(1)
     listener = greenio.listen(("127.0.0.1", 0))
     # As another process has it.
@@ -155,13 +162,8 @@ def test_a_server_may_run_in_the_pool_that_it_serves_with(hub_name):
 
 
 def test_a_request_in_the_place_of_the_server_itself_is_answered(hub_name):
-    begun, go_on, known = Event(), Event(), Event()
-
-    def app(environ, start_response):
-        begun.send()
-        go_on.wait()
-        return hello(environ, start_response)
-
+    app, begun, go_on = held_up()
+    known = Event()
     pool = greenio.GreenPool(1)
     listener = greenio.listen(("127.0.0.1", 0))
     address = listener.getsockname()
