@@ -103,5 +103,18 @@ def test_what_is_written_to_wsgi_errors_is_logged():
     errors = ErrorFile(Log())
     assert errors.write("one\n") == 4
     errors.writelines(["two", "three\n", "\n"])
+    # As `print` writes: in pieces.
+    print("four", 4, file=errors)
+    assert lines == ["one", "twothree", "four 4"]
+    errors.write("five")
     errors.flush()
-    assert lines == ["one", "two", "three"]
+    errors.flush()
+    assert lines[3:] == ["five"]
+
+
+@pytest.mark.parametrize(
+    ("capitalize", "name"), [(True, "X-Meta-\xc3\x96l"), (False, "x-meta-\xc3\x96L")]
+)
+def test_a_name_may_hold_utf_8(capitalize, name):
+    head = AnswerHeads(capitalize).make("200 OK", [("x-meta-\xc3\x96L", "1")])
+    assert head.lines == f"HTTP/1.1 200 OK\r\n{name}: 1".encode("latin-1")

@@ -439,7 +439,7 @@ WRONG = [
     ({"keepalive": math.nan}, ValueError, "keepalive"),
     ({"log_format": "%(nothing)s"}, ValueError, "client_ip"),
     ({"log_format": None}, TypeError, "log_format"),
-    ({"log_format": "%(status_code)d"}, ValueError, "status_code"),
+    ({"log_format": "%(client_ip)d"}, ValueError, "client_ip"),
     ({"url_length_limit": 0}, ValueError, "url_length_limit"),
     ({"url_length_limit": "x"}, TypeError, "url_length_limit"),
     ({"socket_timeout": -1}, ValueError, "socket_timeout"),

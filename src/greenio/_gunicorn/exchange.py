@@ -35,16 +35,16 @@ class GunicornExchange(Exchange):
     def start_response(
         self,
         status: str,
-        headers: Iterable[tuple[str, str]],
+        response_headers: Iterable[tuple[str, str]],
         exc_info: Any = None,
     ) -> Callable[[bytes], None]:
         """Begin the answer: PEP 3333."""
         if self.head is not None or exc_info:
-            super().start_response(status, headers, exc_info)
+            super().start_response(status, response_headers, exc_info)
         else:
             # Names go out as the application writes them.
-            self.head = final_head(status, headers, False)
-        self.headers = headers
+            self.head = final_head(status, response_headers, False)
+        self.headers = response_headers
         return self.write
 
     def send_hints(self, headers: list[tuple[str, str]]) -> None:

@@ -8,11 +8,13 @@ let a second one be smuggled in. A status or header with CR, LF or NUL raises in
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Swift's metadata has names in UTF-8, as latin-1 shows it.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z\x80-\xff]+")
 _STATUS = re.compile(r"[1-9]\d\d(?: [^\r\n\0]*)?")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 
@@ -45,11 +47,13 @@ _LONGEST_KEPT = 1024
 def _learn(name: Any, known: dict[str, tuple[str, int]]) -> tuple[str, int]:
     if not isinstance(name, str):
         raise TypeError(f"a header's name must be a str, not {name!r}")
-    if _TOKEN.fullmatch(name) is None:
+    if _NAME.fullmatch(name) is None:
         raise ValueError(f"this is no name for a header: {name!r}")
     text = name
     if known is _capitalized:
-        text = "-".join(part.capitalize() for part in name.split("-"))
+        # As bytes: others than ASCII may be parts of characters.
+        parts = name.encode("latin-1").split(b"-")
+        text = b"-".join(part.capitalize() for part in parts).decode("latin-1")
     entry = (f"\r\n{text}: ", _MEANINGS.get(name.lower(), PLAIN))
     if len(known) < _MOST_NAMES:
         known[name] = entry
@@ -211,6 +215,14 @@ class AnswerHeads:
                     self._known.clear()
                 self._known[key] = head
         return head
+
+
+def keep_alive_line(keepalive: bool | float) -> bytes:
+    """What an answer says of a connection that is kept: as eventlet, for how long too."""
+    line = b"Connection: keep-alive\r\n"
+    if isinstance(keepalive, bool) or not 1 <= keepalive < math.inf:
+        return line
+    return line + b"Keep-Alive: timeout=%d\r\n" % keepalive
 
 
 def _checked_status(status: Any) -> str:

@@ -125,6 +125,17 @@ def checked_socket_timeout(seconds: Any) -> Any:
     return None
 
 
+def idle_limit(
+    idle_timeout: float | None, keepalive: bool | float, socket_timeout: float | None
+) -> float | None:
+    """How long a connection may wait for its next request."""
+    if keepalive is not True and keepalive:
+        return float(keepalive)
+    # Waiting for a request is a read, too.
+    limits = [limit for limit in (idle_timeout, socket_timeout) if limit is not None]
+    return min(limits, default=None)
+
+
 def check_chunk_size(size: Any) -> None:
     """Raises: TypeError, ValueError: It is no number of bytes."""
     if isinstance(size, float):

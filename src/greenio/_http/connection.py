@@ -262,7 +262,7 @@ class Channel:
             if facts.expects:
                 body.wfile = self
         else:
-            body = Input(self, None, self.sock)
+            body = Input(self, 0, self.sock)
         environ["wsgi.input"] = environ["eventlet.input"] = body
         environ["eventlet.posthooks"] = []
         environ["eventlet.set_idle"] = self.set_idle

@@ -32,7 +32,7 @@ from . import settings
 from .answer import AnswerHead
 from .body import Input
 from .errors import ChunkReadError, ClientGoneError, RequestError
-from .logs import timer
+from .logs import note_request, timer
 
 _CLOSE = b"Connection: close\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -59,7 +59,15 @@ ALREADY_HANDLED = AlreadyHandled()
 class _WSGILocal(local):
     already_handled = False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "already_handled" and value:
+            # From now on it is looked for.
+            _saying.add(name)
+        super().__setattr__(name, value)
 
+
+# Whether any application of this process answers by itself and says so.
+_saying: set[str] = set()
 WSGI_LOCAL = _WSGILocal()
 
 
@@ -116,8 +124,13 @@ class Exchange:
     chunked: bool = False
     # How much of the announced length is still to come; None if none was.
     left: int | None = None
-    # The client's address and port for the log, if a protocol says them.
+    # Whether the application has answered by itself.
+    handled: bool = False
+    # For the log: the client's address and port if a protocol says them, and what was
+    # asked, whatever the application makes of the environment.
     client: tuple[Any, Any] | None = None
+    request_line: str | None = None
+    forwarded: str | None = None
 
     def __init__(
         self,
@@ -145,7 +158,7 @@ class Exchange:
     def start_response(
         self,
         status: str,
-        headers: Iterable[tuple[str, str]],
+        response_headers: Iterable[tuple[str, str]],
         exc_info: Any = None,
     ) -> Callable[[bytes], None]:
         """Begin the answer: PEP 3333."""
@@ -160,7 +173,7 @@ class Exchange:
                 "start_response() was called before, and what it said has been sent; "
                 "pass exc_info to call it again"
             )
-        self.head = self.server.answer_heads.make(status, headers)
+        self.head = self.server.answer_heads.make(status, response_headers)
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -193,12 +206,11 @@ class Exchange:
                 "the application answered without calling start_response()"
             )
         server = self.server
-        if head.close or server.stopping:
+        if head.close or server.stopping or self.body.taken:
             self.keep_alive = False
         if head.length is not None:
             length = head.length
         if head.no_body:
-            self.left = 0
             framing = self._framing_of_none(head)
         elif length is not None:
             framing = b"\r\nContent-Length: %d\r\n" % length
@@ -228,7 +240,10 @@ class Exchange:
     def _framing_of_none(self, head: AnswerHead) -> bytes:
         """What frames an answer without a body."""
         if head.status[0] == "1":
+            # What follows a 101 is not HTTP any more, and whatever is written.
             self.keep_alive = False
+            return b"\r\n"
+        self.left = 0
         # A 304 may say how long the body would be.
         if head.length is not None and head.status[0] == "3":
             return b"\r\nContent-Length: %d\r\n" % head.length
@@ -261,15 +276,21 @@ class Exchange:
         left = self.left
         if left is not None:
             if len(data) > left:
-                self.keep_alive = False
-                self.server.log.error(
-                    f"{self._what()} answered more than its Content-Length, "
-                    "or with a body where there is none; the rest is not sent"
-                )
+                if not self._drops_body():
+                    self.keep_alive = False
+                    self.server.log.error(
+                        f"{self._what()} answered more than its Content-Length; "
+                        "the rest is not sent"
+                    )
                 data = data[:left]
             self.left = left - len(data)
         self.sent += len(data)
         return data
+
+    def _drops_body(self) -> bool:
+        """Whether there is no body to an answer of this status, as to all of HEAD's."""
+        head = self.head
+        return head is not None and (head.no_body or head.status[:3] == "205")
 
     def _send_body(self, data: bytes) -> None:
         if self.is_head or not data:
@@ -284,7 +305,7 @@ class Exchange:
 
     def _what(self) -> str:
         environ = self.environ
-        return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO')!r}"
+        return f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
 
     # -- the whole -----------------------------------------------------------------------
 
@@ -295,7 +316,10 @@ class Exchange:
             Whether another request may follow on the connection.
         """
         server = self.server
-        begun = timer() if server.log_output else 0.0
+        begun = 0.0
+        if server.log_output:
+            begun = timer()
+            note_request(self)
         try:
             result = server.app(self.environ, self.start_response)
             if type(result) is list:
@@ -311,11 +335,16 @@ class Exchange:
             raise
         finally:
             result = None
+            # Whoever has kept `write` must not write into the next answer.
+            self.chunked = False
+            self.left = 0
             if server.log_output:
                 server.log_exchange(self, timer() - begun)
             hooks = self.environ.get("eventlet.posthooks")
             if hooks:
                 self._call_hooks(hooks)
+            if server.errors.begun:
+                server.errors.flush()
         if not self.keep_alive:
             return False
         body = self.body
@@ -333,18 +362,21 @@ class Exchange:
                 close()
 
     def _answer(self, result: Any) -> None:
-        if self.head is None and self._was_handled(result):
+        if self._was_handled(result):
             self.keep_alive = False
             return
         if type(result) is FileWrapper and self._send_file(result):
             pass
-        elif isinstance(result, (list, tuple)):
-            self._send_list(result)
         elif isinstance(result, str):
             self._send_list([result])
+        elif hasattr(result, "__len__"):
+            # All of it is there, a list or not.
+            self._send_list(result)
         else:
             self._iterate(result)
-        if self.chunked:
+        if self.handled:
+            self.keep_alive = False
+        elif self.chunked:
             self._send(_LAST_CHUNK)
         elif self.left and not self.is_head:
             self._too_short()
@@ -357,6 +389,7 @@ class Exchange:
             or len(result) != 1
             or type(result[0]) is not bytes
             or self.head_sent
+            or _saying
         ):
             self._answer(result)
             return
@@ -367,6 +400,7 @@ class Exchange:
             and self.http11
             and not self.is_head
             and self.body.wfile is None
+            and not self.body.taken
             and not self.server.stopping
         ):
             # What `_send_head` comes to, where nothing is special.
@@ -391,12 +425,13 @@ class Exchange:
             result is ALREADY_HANDLED
             or isinstance(result, AlreadyHandled)
             or self._said_handled()
-            or (self.body.taken and not result)
+            or (self.head is None and self.body.taken and not result)
         )
 
     @staticmethod
     def _said_handled() -> bool:
-        said: bool = WSGI_LOCAL.already_handled
+        """Whether the application has said so; that is forgotten then."""
+        said: bool = bool(_saying) and WSGI_LOCAL.already_handled
         if said:
             WSGI_LOCAL.already_handled = False
         return said
@@ -428,7 +463,10 @@ class Exchange:
                 self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
                 pieces.clear()
                 size = 0
-        if pieces:
+        if self._said_handled():
+            # While it was iterated.
+            self.handled = True
+        elif pieces:
             self.write(b"".join(pieces))
         elif not self.head_sent:
             self._send_head(None if self.is_head else 0, b"")
@@ -481,6 +519,8 @@ class Exchange:
     def _failed(self, exc: BaseException) -> None:
         server = self.server
         self.keep_alive = False
+        # It has not, after all; the next one on this green thread may.
+        self._said_handled()
         if isinstance(exc, StopServe):
             server.stop(f"{self._what()} raised StopServe")
             if not self.head_sent:

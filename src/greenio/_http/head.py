@@ -130,6 +130,9 @@ class HeadParser:
             self.dropped = True
             return
         if key in environ:
+            if key == "CONTENT_TYPE":
+                # It has one value, and the first is everybody's.
+                return
             # Two lengths, or two codings, llhttp has refused, and two hosts come out
             # as one that is none.
             separator = "; " if key == "HTTP_COOKIE" else ","
@@ -298,6 +301,10 @@ class HeadParser:
         if url[:1] != b"/" and b"://" in url and self.method != "CONNECT":
             # The absolute form counts for more than the Host (RFC 9112, 3.2.2).
             environ["HTTP_HOST"], url = split_absolute(url)
+        elif url.startswith(b"//"):
+            # A redirection to such a path would lead to another host. `http.server`
+            # does the same.
+            url = b"/" + url.lstrip(b"/")
         path, _, query = url.partition(b"?")
         text = path.decode("latin-1")
         environ["RAW_PATH_INFO"] = text

@@ -193,14 +193,26 @@ def printable(text: str) -> str:
     )
 
 
+class _NoNumber(str):
+    """What stands for a number where there is none, and is 0 to ``%d``."""
+
+    __slots__ = ()
+
+    def __int__(self) -> int:
+        return 0
+
+
+_NO_PORT = _NoNumber("")
+_NO_STATUS = _NoNumber("-")
+
 # What a log format may name.
 LOG_FIELDS: dict[str, Any] = {
     "client_ip": "",
-    "client_port": "",
+    "client_port": 0,
     "date_time": "",
     "log_time": "",
     "request_line": "",
-    "status_code": "",
+    "status_code": 0,
     "body_length": 0,
     "wall_seconds": 0.0,
     "referer": "",
@@ -209,16 +221,27 @@ LOG_FIELDS: dict[str, Any] = {
 
 
 class ErrorFile:
-    """``wsgi.errors``: what is written there goes into the log."""
+    """``wsgi.errors``: what is written there goes into the log, in whole lines.
+
+    Args:
+        log: The log.
+
+    Attributes:
+        begun: A line that has not ended. It goes into the log at the latest at the end
+            of a request.
+    """
 
     def __init__(self, log: Any) -> None:
         self._log = log
+        self.begun: str = ""
 
     def write(self, text: str) -> int:
         """Write to the log."""
-        line = text.rstrip("\n")
-        if line:
-            self._log.error(line)
+        lines, end, rest = (self.begun + text).rpartition("\n")
+        self.begun = rest
+        lines = lines.rstrip("\n")
+        if end and lines:
+            self._log.error(lines)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -227,42 +250,52 @@ class ErrorFile:
             self.write(line)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Write the line that has not ended."""
+        line, self.begun = self.begun, ""
+        if line:
+            self._log.error(line)
+
+
+def note_request(exchange: Exchange) -> None:
+    """Note what the log will say of a request, before the application can change it."""
+    environ = exchange.environ
+    exchange.forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+    if exchange.request_line is None:
+        query = environ.get("QUERY_STRING")
+        exchange.request_line = (
+            f"{environ['REQUEST_METHOD']} {environ.get('RAW_PATH_INFO', '')}"
+            f"{'?' if query else ''}{query} {environ['SERVER_PROTOCOL']}"
+        )
 
 
 def access_line(server: Server, exchange: Exchange, seconds: float) -> str:
     """What the log says of a request."""
-    environ = exchange.environ
     client = exchange.client
     if client is not None:
         host, port = client
         host = printable(str(host))
     else:
         address = exchange.connection.address
-        host, port = address[:2] if type(address) is tuple else ("unix", "")
-        if server.log_x_forwarded_for:
-            forwarded = environ.get("HTTP_X_FORWARDED_FOR")
-            if forwarded:
-                host = printable(f"{forwarded.replace(' ', '')},{host}")
-    query = environ.get("QUERY_STRING")
-    line = (
-        f"{environ['REQUEST_METHOD']} {environ.get('RAW_PATH_INFO', '')}"
-        f"{'?' if query else ''}{query} {environ['SERVER_PROTOCOL']}"
-    )
-    line = printable(line)
+        host, port = address[:2] if type(address) is tuple else ("unix", _NO_PORT)
+        forwarded = exchange.forwarded
+        if forwarded and server.log_x_forwarded_for:
+            host = printable(f"{forwarded.replace(' ', '')},{host}")
+    line = printable(exchange.request_line or "-")
     clock = server.clock
     if server.uses_default_format:
         return (
             f'{host} - - [{clock.line}] "{line}" {exchange.status_code} '
             f"{exchange.sent} {seconds:.6f}"
         )
+    environ = exchange.environ
+    status = exchange.status_code
     return server.log_format % {
         "client_ip": host,
         "client_port": port,
         "date_time": clock.line,
         "log_time": clock.line_with_zone,
         "request_line": line,
-        "status_code": exchange.status_code,
+        "status_code": int(status) if status.isdigit() else _NO_STATUS,
         "body_length": exchange.sent,
         "wall_seconds": seconds,
         "referer": printable(environ.get("HTTP_REFERER", "-")),

@@ -224,6 +224,8 @@ class HttpProtocol(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request and answer it."""
+        if self.server.max_http_version:
+            self.protocol_version = self.server.max_http_version
         self.raw_requestline: bytes = self._read_request_line()
         if not self.raw_requestline:
             self.close_connection = True
@@ -344,6 +346,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
             not self.close_connection and self.server.keeps_alive,
         )
         exchange.client = self.get_client_address()
+        exchange.request_line = self.requestline
         self.close_connection = not exchange.run()
 
     # -- the environment ------------------------------------------------------------------
@@ -397,14 +400,14 @@ class HttpProtocol(BaseHTTPRequestHandler):
             kind = default() if default is not None else "text/plain"
         if kind is not None:
             environ["CONTENT_TYPE"] = kind
-        raw = tuple(headers.items())
+        # White space behind a value is not of it (RFC 9112, 5.1).
+        raw = tuple((name, value.strip(" \t\r\n")) for name, value in headers.items())
         environ["headers_raw"] = raw
         for name, value in raw:
             known_as = self.formalize_key_naming(name)
             if not known_as or known_as in ("CONTENT_TYPE", "CONTENT_LENGTH"):
                 continue
             key = f"HTTP_{known_as}"
-            value = value.strip(" \t\r\n")
             if key in environ:
                 separator = "; " if key == "HTTP_COOKIE" else ","
                 value = f"{environ[key]}{separator}{value}"
@@ -415,6 +418,8 @@ class HttpProtocol(BaseHTTPRequestHandler):
         for key, value in server.header_defaults.items():
             environ.setdefault(key, value)
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+        if length is None and not chunked:
+            length = "0"
         waits = (
             environ.get("HTTP_EXPECT", "").lower() == "100-continue"
             and self.request_version == "HTTP/1.1"

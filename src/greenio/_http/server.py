@@ -31,7 +31,7 @@ from .._reactor.timers import Timer
 from .._std.originals import monotonic
 from . import settings
 from .accepting import Acceptor
-from .answer import AnswerHeads
+from .answer import AnswerHeads, keep_alive_line
 from .checks import (
     check_application,
     check_chunk_size,
@@ -44,6 +44,7 @@ from .checks import (
     check_version,
     checked_keepalive,
     checked_socket_timeout,
+    idle_limit,
 )
 from .connection import (
     BODY,
@@ -165,6 +166,7 @@ class Server(HTTPServer):
         self.debug: bool = debug is not False
         self.shows_tracebacks: bool = debug is True
         self.log: Any = get_logger(log, self.debug, log_output=bool(log_output))
+        self.errors: ErrorFile = ErrorFile(self.log)
         self.environ = environ
         self.max_http_version = max_http_version
         self.speaks_11: bool = max_http_version != "HTTP/1.0"
@@ -177,10 +179,9 @@ class Server(HTTPServer):
         self.log_x_forwarded_for = log_x_forwarded_for
         self.keepalive: bool | float = checked_keepalive(keepalive)
         keepalive = self.keepalive
-        self.keeps_alive: bool = bool(keepalive)
-        if keepalive is not True and keepalive:
-            idle_timeout = float(keepalive)
-        self.keep_alive_line: bytes = _keep_alive_line(keepalive)
+        # HTTP/1.0 has nothing of the kind.
+        self.keeps_alive: bool = bool(keepalive) and self.speaks_11
+        self.keep_alive_line: bytes = keep_alive_line(keepalive)
         self.log_output: bool = bool(log_output)
         self.log_format = log_format
         # eventlet's default is the number that is there when the server starts.
@@ -189,6 +190,7 @@ class Server(HTTPServer):
         )
         check_size("url_length_limit", self.url_length_limit, 1)
         self.socket_timeout: float | None = checked_socket_timeout(socket_timeout)
+        idle_timeout = idle_limit(idle_timeout, keepalive, self.socket_timeout)
         self.capitalize_response_headers: bool = bool(
             capitalize_response_headers
         ) and bool(getattr(protocol, "capitalize_response_headers", True))
@@ -220,7 +222,7 @@ class Server(HTTPServer):
         self._stop_comes = False
         self._sweeper: Timer | None = None
         self._stalled = Stalled(send_timeout)
-        limits = (*self._limits.values(), send_timeout)
+        limits = (*self._limits.values(), send_timeout, self.socket_timeout)
         shortest = min((limit for limit in limits if limit), default=1.0)
         self._period = max(0.05, min(1.0, shortest / 4))
         self.uses_default_format: bool = log_format == settings.DEFAULT_LOG_FORMAT
@@ -235,7 +237,7 @@ class Server(HTTPServer):
     def get_environ(self) -> dict[str, Any]:
         """What the environments of all requests have in common."""
         environ: dict[str, Any] = {
-            "wsgi.errors": ErrorFile(self.log),
+            "wsgi.errors": self.errors,
             "wsgi.version": (1, 0),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -383,6 +385,8 @@ class Server(HTTPServer):
         if self._acceptor is not None and not settings.is_accepting:
             self.stop("is_accepting is false")
         limits = self._limits
+        # For the first byte of all.
+        first = math.inf if self.socket_timeout is None else self.socket_timeout
         late = []
         for channel in self.channels:
             phase = channel.phase
@@ -390,7 +394,11 @@ class Server(HTTPServer):
             if limit is None:
                 continue
             waited = now - channel.since
-            if waited > limit or (phase == BODY and waited + channel.owed > limit):
+            if (
+                waited > limit
+                or (phase == BODY and waited + channel.owed > limit)
+                or (phase == HEAD and waited > first and not channel.buffer)
+            ):
                 late.append(channel)
         for channel in late:
             channel.expire()
@@ -567,14 +575,6 @@ _POLL = 0.01
 # How long connections without a request are waited for, when it stops.
 _NEXT_REQUEST = 0.25
 _LAST_TURNS = 50
-
-
-def _keep_alive_line(keepalive: bool | float) -> bytes:
-    """What an answer says of a connection that is kept: as eventlet, for how long too."""
-    line = b"Connection: keep-alive\r\n"
-    if isinstance(keepalive, bool) or not 1 <= keepalive < math.inf:
-        return line
-    return line + b"Keep-Alive: timeout=%d\r\n" % keepalive
 
 
 def is_tls(sock: Any) -> bool:
