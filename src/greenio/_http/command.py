@@ -360,6 +360,9 @@ class _Supervisor:
                 setsigdef=[signal.SIGTERM],
             )
         finally:
+            # Not for the others, who would keep it open when this one has closed it, and
+            # accept nobody there.
+            os.set_inheritable(fd, False)
             os_close(writing)
         return _Worker(pid, reading, number)
 
