@@ -174,6 +174,48 @@ def test_collisions(hub_name):
     assert pool["b"] == 6
 
 
+def test_a_green_thread_posts_the_value_of_its_own_key(hub_name):
+    """As with eventlet: what it returns is dropped then, and others go on at once."""
+    pool, gate = DAGPool(), event.Event()
+
+    def early(key, results):
+        pool.post(key, "posted")
+        with pytest.raises(Collision):
+            pool.post(key, "again")
+        with pytest.raises(Collision):
+            pool.post("other", "of another")
+        gate.wait()
+        return "returned"
+
+    pool.spawn("a", (), early)
+    pool.spawn("other", ("a",), lambda key, results: dict(results))
+    assert pool["other"] == {"a": "posted"}
+    assert (sorted(pool.keys()), pool.running_keys()) == (["a", "other"], ("a",))
+    with pytest.raises(Collision):
+        pool.post("a", "of somebody else", replace=True)
+    assert pool.wait() == {"a": "posted", "other": {"a": "posted"}}
+    assert [key for key, _ in pool.wait_each()].count("a") == 1
+    gate.send()
+    until(lambda: pool.running() == 0)
+    assert pool["a"] == "posted"
+
+
+def test_a_failure_after_the_value_was_posted_is_reported(hub_name):
+    pool, reports = DAGPool(), []
+    greenio.hubs.get_hub().loop.set_exception_handler(
+        lambda loop, context: reports.append(repr(context["exception"]))
+    )
+
+    def early(key, results):
+        pool.post(key, "posted")
+        raise ValueError("late")
+
+    pool.spawn("a", (), early)
+    until(lambda: pool.running() == 0)
+    assert pool["a"] == "posted"
+    until(lambda: reports == ["ValueError('late')"])
+
+
 def test_a_value_replaced_before_it_was_taken_is_the_new_one(hub_name):
     pool = DAGPool()
     reader = spawn(lambda: list(pool.wait_each(["a"])))

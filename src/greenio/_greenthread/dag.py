@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from greenlet import getcurrent
+
 from .._kernel.waiters import (
     AnyWaiter,
     GreenWaiter,
@@ -336,6 +338,12 @@ class DAGPool:
 
     def _ended(self, thread: GreenThread, key: Any, entry: _Running) -> None:
         """Take a green thread's result; it calls this itself at its end."""
+        with mutex:
+            if key in self._values and self._running.get(key) is entry:
+                # It has posted another, which stays. A failure is then nobody's value, and
+                # is reported.
+                del self._running[key]
+                return
         error = thread.failure()
         value: Any
         if error is None:
@@ -368,6 +376,9 @@ class DAGPool:
     def post(self, key: Any, value: Any, replace: bool = False) -> None:
         """Give a key a value that no green thread of the pool computes.
 
+        The green thread of a key may post its value too, before it ends. What it returns
+        is then dropped.
+
         Args:
             key: The key.
             value: The value. A `PropagateError` is a failure, raised in whoever asks.
@@ -375,10 +386,12 @@ class DAGPool:
                 Whoever has taken that one is not told.
 
         Raises:
-            Collision: There is a value already, or a green thread that will return one.
+            Collision: There is a value already, or another green thread will return one.
         """
         with mutex:
-            if key in self._running or (key in self._values and not replace):
+            entry = self._running.get(key)
+            of_another = entry is not None and entry.thread is not getcurrent()
+            if of_another or (key in self._values and not replace):
                 raise Collision(key)
             self._set(key, value)
 
@@ -406,7 +419,8 @@ class DAGPool:
         if keys is not _MISSING:
             return keys
         with mutex:
-            return [*self._values, *self._running]
+            # Those are in both that have posted their value and go on.
+            return {**self._values, **self._running}
 
     def wait(self, keys: Iterable[Any] = _MISSING) -> dict[Any, Any]:
         """Wait for values.
