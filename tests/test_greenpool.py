@@ -153,7 +153,14 @@ def test_negative_sizes_are_refused(size):
         GreenPool(size)
 
 
-@pytest.mark.parametrize("size", ["4", 2.5, None, True])
+@pytest.mark.parametrize(("size", "whole"), [("4", 4), (" 10\n", 10), (2.5, 2)])
+def test_what_int_takes_is_a_size(size, whole):
+    """As with eventlet: a setting from the environment is a text."""
+    assert (GreenPool(size).size, GreenPool(size).free()) == (whole, whole)
+    assert GreenPile(size).pool.size == whole
+
+
+@pytest.mark.parametrize("size", ["four", "2.5", "", float("nan"), None, True])
 def test_other_sizes_are_refused(size):
     with pytest.raises(TypeError, match="whole number"):
         GreenPool(size)

@@ -316,6 +316,11 @@ def test_exc_after(virtual_loop):
     greenthread.exc_after(5, KeyError("time is up"))
     with pytest.raises(KeyError, match="time is up"):
         sleep(10)
+    never = greenthread.exc_after(None, KeyError("time is up"))
+    sleep(10)
+    assert never.pending
+    never.cancel()
+    assert not never.pending
 
 
 # -- sleep --------------------------------------------------------------------------------

@@ -223,6 +223,14 @@ def test_is_timeout(hub_name):
     assert timeout.is_timeout(timeout.wrap_is_timeout(Custom()))
     assert not timeout.is_timeout(Custom())
 
+    @timeout.wrap_is_timeout
+    def made(text):
+        """Make one."""
+        return Custom(text)
+
+    assert timeout.is_timeout(made("a"))
+    assert (made("a").args, made.__doc__) == (("a",), "Make one.")
+
 
 def test_eventlets_other_name():
     assert greenio.TimeoutError is Timeout

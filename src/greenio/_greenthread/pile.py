@@ -43,7 +43,7 @@ class GreenPile(Generic[Item]):
         pool: The pool.
     """
 
-    def __init__(self, size_or_pool: int | GreenPool = 1000) -> None:
+    def __init__(self, size_or_pool: int | str | GreenPool = 1000) -> None:
         if isinstance(size_or_pool, GreenPool):
             self.pool: GreenPool = size_or_pool
         else:
@@ -196,7 +196,7 @@ class GreenMap(GreenPile[Item]):
         size_or_pool: A `GreenPool` to run in, or the size of a pool of its own.
     """
 
-    def __init__(self, size_or_pool: int | GreenPool = 1000) -> None:
+    def __init__(self, size_or_pool: int | str | GreenPool = 1000) -> None:
         super().__init__(size_or_pool)
         self._room = Semaphore(self.pool.size or 1)
         self._complete = False

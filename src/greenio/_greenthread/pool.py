@@ -8,6 +8,7 @@ does the work itself, in place.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -58,11 +59,15 @@ class GreenPool:
             in a pool of size 0 it waits for `resize`.
 
     Raises:
-        TypeError: `size` is not an integer.
+        TypeError: `size` is not an integer, nor ``int(size)`` one, as of ``"10"``.
         ValueError: `size` is negative.
     """
 
-    def __init__(self, size: int = 1000) -> None:
+    def __init__(self, size: int | str = 1000) -> None:
+        if isinstance(size, (str, float)):
+            # As eventlet takes it: from the environment, or from a division.
+            with suppress(ValueError, OverflowError):
+                size = int(size)
         self._slots = Slots(checked_size(size, "GreenPool"))
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent
@@ -155,14 +156,21 @@ def spawn_after_local(
     return _spawn_after(seconds, "spawn_after_local", True, func, args, kwargs)
 
 
-def exc_after(seconds: float, *throw_args: Any) -> PendingCall:
+def exc_after(seconds: float | None, *throw_args: Any) -> PendingCall:
     """Raise an exception in the current green thread after some seconds.
 
     eventlet's old form of `Timeout`, which is the better one.
 
+    Args:
+        seconds: How many; None for never.
+        *throw_args: What to raise, as for `greenlet.throw`.
+
     Returns:
         A timer; `cancel()` it when the exception is not wanted any more.
     """
+    if seconds is None:
+        # Not started: to be called off, or not.
+        return Timer(inf, getcurrent)
     seconds = checked_seconds(seconds, "exc_after")
     if throw_args:
         check_throwable(throw_args[0], "exc_after")

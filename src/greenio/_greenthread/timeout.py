@@ -28,7 +28,7 @@ import asyncio
 import enum
 import math
 from collections.abc import Callable, Coroutine
-from functools import partial
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -313,17 +313,27 @@ def with_timeout(
 
 
 def wrap_is_timeout(base: Any) -> Any:
-    """Mark an exception class, or one exception, so that `is_timeout` says True of it.
+    """Mark an exception class, one exception, or what a function returns as a timeout.
 
     Args:
-        base: The class or the instance; the class is returned with an ``is_timeout``
-            attribute, so this also works as a decorator.
+        base: A class, which is returned with an ``is_timeout`` attribute, so this also works
+            as a decorator; an exception, likewise; or a function that makes exceptions.
+            Then one is returned that calls it and marks what it has made.
     """
     if isinstance(base, type):
         base.is_timeout = property(lambda _: True)  # type: ignore[attr-defined]
         return base
-    base.is_timeout = True
-    return base
+    if isinstance(base, BaseException) or not callable(base):
+        base.is_timeout = True
+        return base
+
+    @wraps(base)
+    def marking(*args: Any, **kwds: Any) -> Any:
+        made = base(*args, **kwds)
+        made.is_timeout = True
+        return made
+
+    return marking
 
 
 def is_timeout(obj: Any) -> bool:
