@@ -274,3 +274,135 @@ def test_the_report_says_where_each_is():
         ):
             assert f"  {where}: a lock that is held" in text, text
     """)
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+def test_threads_that_have_not_started(hub):
+    """They are green when they start."""
+    run(
+        """
+        import os, threading
+        made = [threading.Thread(target=lambda: done.append(1)) for _ in range(3)]
+        timer = threading.Timer(0.001, lambda: done.append(2))
+        waits = threading.Thread(target=threading.main_thread().join)
+        done = []
+
+        import greenio
+        greenio.monkey_patch()
+
+        if (child := os.fork()) == 0:
+            made[0].start()
+            made[0].join()
+            os._exit(len(done))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        for thread in (*made, timer):
+            assert not thread.is_alive() and thread.ident is None
+            thread.start()
+            assert thread.ident >= 1 << 40
+        for thread in (*made, timer):
+            thread.join(30)
+            assert not thread.is_alive()
+        assert done == [1, 1, 1, 2]
+        waits.start()
+        """,
+        hub=hub,
+    )
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+def test_joining_a_thread_that_runs_already_lets_the_others_run(hub):
+    """It may wait for one of them."""
+    run(
+        """
+        import threading
+        gate = threading.Lock()
+        gate.acquire()
+        real = threading.Thread(target=gate.acquire)
+        real.start()
+
+        import greenio
+        greenio.monkey_patch()
+        import asyncio
+        from greenio import patcher
+
+        real.join(0)
+        real.join(0.001)
+        for _ in range(2):
+            with greenio.Timeout(0.001, False):
+                real.join()
+        assert real.is_alive()
+        joiners = [greenio.spawn(real.join) for _ in range(3)]
+        native = patcher.original("threading").Thread(target=real.join)
+        native.start()
+        greenio.spawn(gate.release)
+        real.join()
+        assert not real.is_alive()
+        for joiner in joiners:
+            joiner.wait()
+        native.join()
+        real.join(1)
+
+        async def main():
+            real.join()
+
+        asyncio.run(main())
+        """,
+        hub=hub,
+    )
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+def test_a_coroutine_joins_a_thread_that_runs_already(hub):
+    run(
+        """
+        import threading, time
+        real = threading.Thread(target=time.sleep, args=(0.01,))
+        real.start()
+
+        import greenio
+        greenio.monkey_patch()
+        import asyncio
+
+        async def main():
+            real.join()
+            assert not real.is_alive()
+
+        asyncio.run(main())
+        """,
+        hub=hub,
+    )
+
+
+@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
+def test_a_real_thread_waits_for_a_condition_meanwhile(hub):
+    """What it has kept of the real lock, which is free while it waits, will do."""
+    out = run(
+        """
+        import threading
+        condition = threading.Condition()
+        waiting = threading.Event()
+
+        def wait():
+            with condition, condition:
+                waiting.set()
+                condition.wait()
+                print(condition._lock._count)
+
+        real = threading.Thread(target=wait)
+        real.start()
+        waiting.wait()
+        with condition:
+            pass
+
+        import greenio
+        greenio.monkey_patch()
+
+        assert "greenio" in repr(condition._lock)
+        with condition:
+            condition.notify()
+        real.join()
+        assert condition.acquire(False)
+        """,
+        hub=hub,
+    )
+    assert out == "2\n"

@@ -494,6 +494,8 @@ def test_a_simple_queue_without_waiting():
     items = queue.SimpleQueue()
     with pytest.raises(ValueError, match="non-negative"):
         items.get(timeout=-1)
+    with pytest.raises(queue.Empty):
+        items.get(False, timeout=-1)
     items.put_nowait(1)
     assert (items.qsize(), items.empty()) == (1, False)
     assert items.get_nowait() == 1

@@ -301,6 +301,9 @@ class ThreadRLock(RLock):
                 raise
 
     def _acquire_restore(self, saved: Any) -> None:
+        if isinstance(saved, tuple):
+            # Who has released the real lock, which this one took the place of meanwhile.
+            saved = saved[0]
         try:
             super()._acquire_restore(saved)
         except BlockingInLoopError:

@@ -16,7 +16,7 @@ def adopt_main_thread(namespace: dict[str, Any]) -> Callable[[], None]:
         What puts that back.
     """
     main = namespace["_main_thread"]
-    name = _handle_name(main)
+    name = _threads.handle_name(main)
     state = "_tstate_lock" if name is None else name
     former = getattr(main, state)
 
@@ -62,7 +62,7 @@ def make_shutdown(namespace: dict[str, Any]) -> Callable[[], None]:
 
 def _end(main: Any) -> None:
     """Tell those who have joined the main thread that it has ended."""
-    name = _handle_name(main)
+    name = _threads.handle_name(main)
     if name is not None:
         getattr(main, name)._set_done()
         return
@@ -73,14 +73,6 @@ def _end(main: Any) -> None:
             lock.end()
         elif lock.locked():
             lock.release()
-
-
-def _handle_name(thread: Any) -> str | None:
-    """Return what a Thread calls its handle; None before Python 3.13."""
-    for name in ("_os_thread_handle", "_handle"):
-        if hasattr(thread, name):
-            return name
-    return None
 
 
 def _join(lock: Any) -> None:

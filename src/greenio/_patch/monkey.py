@@ -164,6 +164,7 @@ def plans_of(keyword: str) -> tuple[Plan, ...]:
 def _patch_threads() -> None:
     from .conditions import pass_notifications_on
     from .main_thread import adopt_main_thread, make_shutdown
+    from .running_threads import adopt_running_threads
     from .signals import pthread_getcpuclockid
     from .threading import green_names
     from .threads import begin_next
@@ -173,6 +174,7 @@ def _patch_threads() -> None:
     replaced.update(namespace, green_names(namespace))
     replaced.note(pass_notifications_on(namespace["Condition"]))
     replaced.note(adopt_main_thread(namespace))
+    replaced.note(adopt_running_threads(namespace))
     # It takes the number of a thread; the rest of its module has nothing to do with them.
     time = vars(importlib.import_module("time"))
     if "pthread_getcpuclockid" in time:

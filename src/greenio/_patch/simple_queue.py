@@ -36,9 +36,9 @@ class SimpleQueue:
 
         Raises:
             queue.Empty: There was none, in time.
-            ValueError: `timeout` is negative.
+            ValueError: It was to wait, and `timeout` is negative.
         """
-        if timeout is not None and timeout < 0:
+        if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         if not self._available.acquire(block, timeout if block else None):
             raise QueueEmpty

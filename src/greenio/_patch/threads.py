@@ -223,6 +223,22 @@ def _own(thread: greenlet, handle: _ThreadHandle) -> None:
     thread.__dict__.setdefault("_thread_handles", []).append(handle)
 
 
+def handle_name(thread: Any) -> str | None:
+    """Return what a Thread calls its handle; None before Python 3.13."""
+    for name in ("_os_thread_handle", "_handle"):
+        if hasattr(thread, name):
+            return name
+    return None
+
+
+def _new_handle(owner: Any) -> _ThreadHandle:
+    handle = _ThreadHandle()
+    name = handle_name(owner)
+    if name is not None:
+        setattr(owner, name, handle)
+    return handle
+
+
 # Those that the interpreter waits for before it ends (Python 3.13).
 _not_daemons: set[_ThreadHandle] = set()
 
@@ -235,7 +251,7 @@ def wait_for_threads() -> None:
 
 def start_joinable_thread(
     function: Callable[[], Any],
-    handle: _ThreadHandle | None = None,
+    handle: object = None,
     daemon: bool = True,
 ) -> _ThreadHandle:
     """Start a thread that can be waited for by its handle (Python 3.13).
@@ -243,8 +259,9 @@ def start_joinable_thread(
     Raises:
         RuntimeError: The handle is a started thread's.
     """
-    if handle is None:
-        handle = _ThreadHandle()
+    if not isinstance(handle, _ThreadHandle):
+        # None, or that of a Thread which was made before the patch.
+        handle = _new_handle(getattr(function, "__self__", None))
     handle._begin()
     if not daemon:
         _not_daemons.add(handle)
