@@ -1,25 +1,36 @@
-"""Those who are due in the same millisecond of uvloop's clock share one of its timers."""
+"""Those who are due in the same tick of a loop's clock share one of its timers."""
 
 import gc
 import signal
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import floats
 
 import greenio
 from greenio import Timeout, hubs, kill, sleep, spawn
+from greenio._greenthread import sleeping
 from greenio._reactor.calls import DeferredCall
-from greenio._reactor.moments import Moment
+from greenio._reactor.moments import Moment, join_moment
 from greenio.event import Event
 
 
 @pytest.fixture
-def hub():
-    pytest.importorskip("uvloop")
-    hubs.use_hub("uvloop")
+def hub(request, monkeypatch):
+    name = getattr(request, "param", "uvloop")
+    if name == "uvloop":
+        pytest.importorskip("uvloop")
+    else:
+        # However few there are.
+        monkeypatch.setattr(sleeping, "_MANY", -1)
+    hubs.use_hub(name)
     hub = hubs.get_hub()
     # The loop runs from here on.
     sleep(0)
     return hub
+
+
+on_both = pytest.mark.parametrize("hub", ["asyncio", "uvloop"], indirect=True)
 
 
 @pytest.fixture
@@ -42,7 +53,8 @@ def clock(hub, monkeypatch):
     return loop
 
 
-def test_those_of_one_millisecond_share_a_timer(hub, clock):
+@on_both
+def test_those_of_one_tick_share_a_timer(hub, clock):
     woken = []
 
     def wait(name, seconds):
@@ -74,6 +86,32 @@ def test_calls_and_sleepers_come_in_the_order_in_which_they_were_made(hub, clock
     assert not call.pending
 
 
+def test_on_asyncio_they_share_where_they_are_many():
+    hubs.use_hub("asyncio")
+    hub = hubs.get_hub()
+    threads = [spawn(sleep, 1) for _ in range(100)]
+    sleep(0)
+    assert not hub.moments
+    threads += [spawn(sleep, 0.01) for _ in range(100)]
+    sleep(0)
+    assert hub.moments
+    for thread in threads:
+        kill(thread)
+    assert not hub.moments
+
+
+@pytest.mark.parametrize("hub", ["asyncio"], indirect=True)
+@given(seconds=floats(1e-6, 1e6))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_on_asyncio_nobody_wakes_early(hub, seconds):
+    before = hub.loop.time()
+    moment = join_moment(hub, seconds, greenio.getcurrent())
+    after = hub.loop.time()
+    moment.leave(greenio.getcurrent())
+    assert before + seconds <= moment.when() <= after + seconds + 0.00026
+
+
+@on_both
 def test_who_is_ended_leaves_the_others_their_timer(hub, clock):
     threads = [spawn(sleep, 0.02) for _ in range(3)]
     sleep(0)
@@ -108,6 +146,7 @@ def test_nothing_is_left_of_time_limits_that_were_not_needed(hub):
     ]
 
 
+@on_both
 def test_a_sleep_longer_than_any_loop_waits(hub):
     for seconds in (1e12, 1e300, 1.7e308):
         thread = spawn(sleep, seconds)
@@ -117,6 +156,7 @@ def test_a_sleep_longer_than_any_loop_waits(hub):
     assert hub.moments == {}
 
 
+@on_both
 def test_being_resumed_early_does_not_end_a_sleep(hub):
     ended = []
     thread = spawn(lambda: (sleep(0.02), ended.append(True)))
@@ -147,6 +187,7 @@ def test_one_that_fails_keeps_none_of_the_others(hub, clock):
     other.wait()
 
 
+@on_both
 @pytest.mark.parametrize("step", ["before", "after"])
 def test_an_interrupt_loses_none_of_them(hub, clock, monkeypatch, step):
     wake_all = type(hub).wake_all
@@ -174,6 +215,7 @@ def test_an_interrupt_loses_none_of_them(hub, clock, monkeypatch, step):
         called.wait()
 
 
+@on_both
 def test_a_signal_handler_that_sleeps_where_another_joins(hub, clock, monkeypatch):
     thread = spawn(sleep, 0.01)
     sleep(0)

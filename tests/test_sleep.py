@@ -1,6 +1,9 @@
-"""`sleep(0)` that an exception ends."""
+"""`sleep(0)` that an exception ends, and what `sleep` takes."""
 
 from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -43,3 +46,14 @@ def test_it_leaves_no_turn_to_the_next_one(hub_name, interrupted, others):
     assert in_thread.wait() <= others
     if interrupted is is_timed_out:
         assert turns_that_are_left(interrupted, others) <= others
+
+
+@pytest.mark.parametrize("kind", [Decimal, Fraction])
+def test_it_takes_every_kind_of_number(hub_name, kind):
+    ended = []
+    thread = greenio.spawn(lambda: ended.append(greenio.sleep(kind("0.001"))))
+    greenio.sleep(kind("0.002"))
+    thread.wait()
+    assert ended == [None]
+    with pytest.raises(greenio.Timeout), greenio.Timeout(kind("0.001")):
+        greenio.sleep(100)

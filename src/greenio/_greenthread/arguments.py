@@ -31,7 +31,11 @@ def checked_seconds(seconds: Any, what: str) -> float:
     """
     try:
         if seconds >= 0:
-            return seconds  # type: ignore[no-any-return]
+            kind = type(seconds)
+            if kind is float or kind is int:
+                return seconds  # type: ignore[no-any-return]
+            # Loops add it to a float, which not every kind of number allows.
+            return float(seconds)
         if seconds < 0:
             return 0
     except TypeError:

@@ -17,6 +17,10 @@ from .._std.interpreter_exit import is_exiting
 from .._std.originals import time_sleep
 from .arguments import checked_seconds
 
+# If more timers than this are to come for each second that somebody sleeps, he shares his
+# with others, likely.
+_MANY = 8000
+
 
 def sleep(seconds: float = 0) -> None:
     """Let the others run, and go on after some seconds.
@@ -100,12 +104,10 @@ def _leave(hub: Hub, current: greenlet, turn: Any, error: BaseException) -> None
 
 
 def _sleep_for(hub: Hub, current: greenlet, seconds: float) -> None:
-    joins = hub.defers and seconds != math.inf
-    sleep_on = _sleep_until_moment if joins else _sleep_until_called
-    sleep_on(hub, current, seconds)
-
-
-def _sleep_until_moment(hub: Hub, current: greenlet, seconds: float) -> None:
+    shares = hub.defers or (hub.timers > seconds * _MANY and hub.moments.ticks)
+    if not shares or seconds == math.inf:
+        _sleep_until_called(hub, current, seconds)
+        return
     hub.timers += 1
     try:
         moment = join_moment(hub, seconds, current)

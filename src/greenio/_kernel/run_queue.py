@@ -51,7 +51,7 @@ from .._loop.loops import is_uvloop
 from .._loop.mutex import JUMPS_ARE_SAFE, in_section, park_outside
 from .._loop.reports import report
 from .._reactor.calls import DeferredCall
-from .._reactor.moments import Moment
+from .._reactor.moments import Moments
 from .._reactor.scheduler import Switchable
 from .._reactor.timers import LocalTimer, Timer, check_callback
 from .._std.errors import BlockingInLoopError, HubClosedError
@@ -107,8 +107,8 @@ class RunQueue:
         # Those who have started, until they go away; in that order.
         self._started: dict[ref[greenlet], None] = {}
         self.defers: bool = is_uvloop(loop)
-        # Who is due in which millisecond, if the loop counts those.
-        self.moments: dict[int, ref[Moment]] | None = {} if self.defers else None
+        # Who is due in which tick of the loop's clock.
+        self.moments = Moments(loop, self.defers)
         self.loop_call_soon: Callable[..., Any] = loop.call_soon
         self._drain_callback = self._drain
         self._drain_handle: asyncio.Handle | None = None
@@ -430,7 +430,7 @@ class RunQueue:
         """Go on on another loop; see `outliving`."""
         self.loop = loop
         self.defers = self.hides or is_uvloop(loop)
-        self.moments = {} if is_uvloop(loop) else None
+        self.moments = Moments(loop, is_uvloop(loop))
         self.loop_call_soon = loop.call_soon
 
     def look_up_call_soon(self) -> None:

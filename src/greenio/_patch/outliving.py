@@ -116,15 +116,13 @@ def _take_timers(
     hub: Hub, loop: asyncio.AbstractEventLoop
 ) -> list[tuple[float, _Rescheduling]]:
     """Take a hub's timers from a loop, each with the seconds that are left."""
-    taken: list[tuple[float, _Rescheduling]] = []
     now = loop.time()
     queues = (hub, hub.twin or hub)
-    if any(queue.defers for queue in queues):
-        taken += [
-            (moment.when() - now, moment.schedule_again)
-            for moment in gc.get_objects()
-            if type(moment) is Moment and any(moment.is_on(queue) for queue in queues)
-        ]
+    taken: list[tuple[float, _Rescheduling]] = [
+        (moment.when() - now, moment.schedule_again)
+        for moment in gc.get_objects()
+        if type(moment) is Moment and any(moment.is_on(queue) for queue in queues)
+    ]
     scheduled: list[Any] = getattr(loop, "_scheduled", [])
     ours = [
         handle

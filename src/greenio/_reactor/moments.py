@@ -1,10 +1,14 @@
-"""`Moment`: what is due on a hub in one millisecond has one timer of the loop.
+"""`Moment`: what is due on a hub in one tick of the clock has one timer of the loop.
 
-uvloop counts time in milliseconds, and a timer of its costs far more than what is done when
-it fires. So those on one hub who sleep until the same millisecond share one, and all of
-them are put on the run queue by one callback, in the order in which they came. On another
-loop whose timers go by way of the run queue (see `_kernel.run_queue`), each has one for himself,
-since its clock is finer.
+A timer of a loop's costs far more than what is done when it fires. So those on one hub
+who sleep until the same tick share one, and all of them are put on the run queue by one
+callback, in the order in which they came.
+
+A tick is a millisecond on uvloop, which counts those, and a quarter of one on other loops,
+which wait for whole ones. There, who sleeps has a timer of his own unless so many are to
+come that others likely share it (`_greenthread.sleeping`): a `Moment` for one alone costs
+more than it saves. A loop with a clock of its own, as tests have, has no ticks: what is due
+there is due exactly.
 
 A moment is kept by the timer of the loop, and by whoever may still call his part of it
 off; the hub knows it by a weak reference, so what it refers to goes away with the loop.
@@ -20,6 +24,35 @@ from .scheduler import Scheduler, Switchable
 
 # Milliseconds; uvloop takes more for a hundred years.
 _AGES = 1 << 53
+# Ticks in a second.
+_OF_UVLOOP = 1000
+_OF_OTHERS = 4000
+# What is added before a number of ticks is cut off: uvloop takes the nearest millisecond;
+# elsewhere nobody is to wake early.
+_ROUNDING = {_OF_UVLOOP: 0.5, _OF_OTHERS: 1.0}
+
+
+class Moments(dict[int, "ref[Moment]"]):
+    """Those that others may join, by their ticks.
+
+    Args:
+        loop: The loop.
+        is_uvloop: Whether it is one of uvloop's.
+
+    Attributes:
+        ticks: Into how many a second is divided; 0 if a clock of the loop's own, such as
+            a virtual one, is to be kept exactly.
+    """
+
+    __slots__ = ("ticks",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, is_uvloop: bool) -> None:
+        super().__init__()
+        self.ticks: int = 0
+        if is_uvloop:
+            self.ticks = _OF_UVLOOP
+        elif getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time:
+            self.ticks = _OF_OTHERS
 
 
 class Moment:
@@ -28,7 +61,6 @@ class Moment:
     Args:
         hub: The hub.
         when: The time, by the clock of the loop.
-        seconds: How far off it is.
 
     Attributes:
         entries: What is put on the run queue then, by id.
@@ -39,7 +71,7 @@ class Moment:
 
     __slots__ = ("__weakref__", "_hub", "_when", "due", "entries", "handle", "key")
 
-    def __init__(self, hub: Scheduler, when: float, seconds: float) -> None:
+    def __init__(self, hub: Scheduler, when: float) -> None:
         self._hub = hub
         self._when = when
         self.due: bool = False
@@ -47,7 +79,7 @@ class Moment:
         self.entries: dict[int, Switchable] = {}
         self.key: int | None = None
         self.handle: asyncio.TimerHandle | None
-        self.handle = hub.loop.call_later(seconds, self.make_due, context=hub.context)
+        self.handle = hub.loop.call_at(when, self.make_due, context=hub.context)
 
     def __repr__(self) -> str:
         return f"<Moment {self._when!r}, {len(self.entries)} entries>"
@@ -128,18 +160,18 @@ def join_moment(hub: Scheduler, seconds: float, entry: Switchable) -> Moment:
     """
     while True:
         moments = hub.moments
-        if moments is None:
-            moment = Moment(hub, hub.loop.time() + seconds, seconds)
+        ticks = moments.ticks
+        if not ticks:
+            moment = Moment(hub, hub.loop.time() + seconds)
         else:
             try:
-                milliseconds = round(seconds * 1000)
+                when = int((hub.loop.time() + seconds) * ticks + _ROUNDING[ticks])
             except OverflowError:
-                milliseconds = _AGES
-            when = round(hub.loop.time() * 1000) + milliseconds
+                when = _AGES
             known = moments.get(when)
             moment = known and known()
             if moment is None:
-                moment = Moment(hub, when / 1000, milliseconds / 1000)
+                moment = Moment(hub, when / ticks)
                 moment.key = when
                 moments[when] = ref(moment)
         moment.entries[id(entry)] = entry

@@ -40,7 +40,7 @@ class Scheduler(Protocol):
     defers: bool
     # How many timers of greenio's are pending.
     timers: int
-    # Who is due in which millisecond, if the loop counts those: a weak reference to it.
+    # Who is due in which tick of the loop's clock: a `Moments`, which stands above.
     moments: Any
     # The OS thread that its loop runs in.
     thread_id: int
