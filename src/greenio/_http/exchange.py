@@ -278,10 +278,10 @@ class Exchange:
             if len(data) > left:
                 if not self._drops_body():
                     self.keep_alive = False
-                    self.server.log.error(
-                        f"{self._what()} answered more than its Content-Length; "
-                        "the rest is not sent"
-                    )
+                self.server.log.error(
+                    f"{self._what()} answered more than its Content-Length, "
+                    "or with a body where there is none; the rest is not sent"
+                )
                 data = data[:left]
             self.left = left - len(data)
         self.sent += len(data)
