@@ -317,6 +317,9 @@ def test_tls_names():
     with right, pytest.raises(ValueError, match="certfile"):
         ssl.wrap_socket(left, server_side=True)
     left.close()
+    with ssl.wrap_socket(socket.socket(), cert_reqs=ssl.CERT_OPTIONAL) as sock:
+        assert (sock.keyfile, sock.certfile, sock.ca_certs) == (None, None, None)
+        assert (sock.cert_reqs, sock.ssl_version) == (ssl.CERT_OPTIONAL, None)
 
 
 def test_listening_on_a_socket_class_that_was_replaced(monkeypatch):

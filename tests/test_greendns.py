@@ -91,6 +91,7 @@ def proxy(server, tmp_path):
     hosts.write_text(
         "# a comment\n192.0.2.9 here.example here # another\n\n"
         "2001:db8::9 here.example\nnonsense here\n192.0.2.8 here\n"
+        "fe80::1%eth0 here.example\n"
     )
     proxy = greendns.ResolverProxy(greendns.HostsResolver(str(hosts)), None)
     proxy.resolver.nameservers = ["127.0.0.1"]

@@ -14,8 +14,11 @@ import pytest
 from greenlet import GreenletExit
 
 import greenio
+from _fresh import run
 from _sockets import flags, in_thread, registered, until_parked, waiting
 from _support import settle, until
+from greenio._net.files import open_green
+from greenio.green import os as green_os
 from greenio.greenio import GreenPipe, GreenSocket, base, py3, shutdown_safe
 from greenio.greenio.base import socket_accept, socket_checkerr, socket_connect
 from greenio.greenio.py3 import GreenFileIO
@@ -242,13 +245,55 @@ def test_regular_file(everywhere, tmp_path):
             file.truncate(10)
         with GreenPipe(path, "a") as file:
             file.write("more\n")
-        # An open file keeps its own descriptor.
-        with path.open() as opened, GreenPipe(opened) as file:
-            assert file.readlines() == ["some TEXT\n", "more\n"]
-            assert file.fileno() != opened.fileno()
+        # An open file is given up, with what was written to it.
+        opened = path.open("a")
+        opened.write("by the plain file, ")
+        with GreenPipe(opened, "a") as file:
+            assert opened.closed
+            file.write("by the green one\n")
+        opened = path.open()
+        with GreenPipe(opened) as file:
+            assert opened.closed
+            assert file.readlines() == [
+                "some TEXT\n",
+                "more\n",
+                "by the plain file, by the green one\n",
+            ]
         path.unlink()
 
     everywhere(main)
+
+
+def test_standard_streams_stay_open():
+    code = """
+        import os
+        import sys
+        from greenio.greenio import GreenPipe
+
+        sys.stdout.write("plain, ")
+        with GreenPipe(sys.stdout, "w") as out:
+            out.write("green, ")
+        assert os.fstat(1)
+        sys.stdout.write("plain")
+    """
+    assert run(code) == "plain, green, plain"
+
+
+@pytest.mark.parametrize("mode", ["rb", "wb"])
+def test_the_wrong_end_is_no_wait(hub_name, mode):
+    ends = os.pipe()
+    # The reader's number to write to, and the other way round.
+    fd = ends["rw".index(mode[0]) ^ 1]
+    file = open_green(fd, mode, 0)
+    for wrong in (
+        lambda: file.read(1) if mode == "rb" else file.write(b"x"),
+        lambda: green_os.read(fd, 1) if mode == "rb" else green_os.write(fd, b"x"),
+    ):
+        with pytest.raises(OSError) as caught, greenio.Timeout(5):
+            wrong()
+        assert caught.value.errno == errno.EBADF
+    for end in ends:
+        os.close(end) if end != fd else file.close()
 
 
 def test_in_the_loop_greenlet(run_async, tmp_path):
@@ -393,8 +438,6 @@ def test_children(everywhere):
             stdout=subprocess.PIPE,
         )
         with GreenPipe(process.stdin, "w") as to, GreenPipe(process.stdout) as answers:
-            process.stdin.close()
-            process.stdout.close()
             for word in ("one", "two"):
                 to.write(f"{word}\n")
                 to.flush()

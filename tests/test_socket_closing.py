@@ -219,6 +219,18 @@ def test_could_not_be_made(hub_name):
     gc.collect()
 
 
+def test_a_closed_one_in_green_form(hub_name):
+    plain, other = socket.socketpair()
+    plain.close()
+    green = GreenSocket(plain)
+    assert green.fileno() == -1
+    with pytest.raises(OSError) as caught:
+        green.recv(10)
+    assert caught.value.errno == errno.EBADF
+    green.close()
+    other.close()
+
+
 # -- the registration stays ---------------------------------------------------------------
 
 

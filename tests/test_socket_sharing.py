@@ -132,6 +132,8 @@ def test_failed_connections_are_not_counted(hub_name):
     assert backlog.backlog_for(address).waiting == 0
     assert backlog.backlog_for(("192.0.2.1", address[1])) is None
     assert backlog.backlog_for("/a/path") is None
+    with GreenSocket() as client, pytest.raises(TypeError, match="pair"):
+        client.connect(("127.0.0.1",))
 
 
 # -- children ---------------------------------------------------------------------------

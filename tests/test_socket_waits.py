@@ -223,6 +223,34 @@ def test_accept_in_time(hub_name):
             connection.close()
 
 
+@pytest.mark.parametrize("limit", [0, None, 7])
+def test_the_limit_of_a_socket_in_green_form(hub_name, limit):
+    plain, other = socket.socketpair()
+    plain.settimeout(limit)
+    # As with eventlet, one that never waits has been made ready for this.
+    with other, GreenSocket(plain, set_nonblocking=False) as green:
+        assert green.gettimeout() == (limit or None)
+        reading = greenio.spawn(green.recv, 10)
+        until_parked(reading)
+        other.send(b"x")
+        assert reading.wait() == b"x"
+
+
+def test_never_waiting_and_back(pair):
+    green, plain = pair
+    green.settimeout(7)
+    green.act_non_blocking = False
+    assert green.gettimeout() == 7
+    for _ in range(2):
+        green.act_non_blocking = True
+        with pytest.raises(BlockingIOError):
+            green.recv(10)
+    green.act_non_blocking = False
+    assert green.gettimeout() == 7
+    plain.send(b"x")
+    assert green.recv(10) == b"x"
+
+
 def test_default_limit(hub_name):
     socket.setdefaulttimeout(7)
     try:

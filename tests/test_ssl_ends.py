@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import os
 import socket
 import ssl
 import time
@@ -49,6 +50,17 @@ def test_after_unwrap_a_file_is_sent_in_the_clear(tls_pair, tmp_path):
     with (tmp_path / "file").open("rb") as file:
         assert server.sendfile(file) == 9
     assert thread.wait()[0] == b"in a file"
+
+
+def test_detached_is_closed(tls_pair):
+    server, client = tls_pair
+    fd = client.detach()
+    # Not a wait of the whole OS thread on a number that is somebody else's.
+    with pytest.raises(OSError) as caught:
+        client.recv(10)
+    assert caught.value.errno == errno.EBADF
+    os.close(fd)
+    assert server.recv(10) == b""
 
 
 def test_close_is_the_end_of_the_stream(tls_pair):

@@ -69,7 +69,8 @@ def note_listening(address: Any, size: int) -> Backlog | None:
 
 def backlog_for(address: Any) -> Backlog | None:
     """Return the backlog that a connection to an address would go to."""
-    if not _backlogs or not isinstance(address, tuple):
+    if not _backlogs or not isinstance(address, tuple) or len(address) < 2:
+        # What is wrong with it, the system call says.
         return None
     host, port, *_ = address
     backlog = _backlogs.get(port)

@@ -100,6 +100,8 @@ class SocketBase(socket_class):
     _reader: Listener | None
     _timeout: float | None
     _writer: Listener | None
+    # The limit that holds again when `act_non_blocking` is taken back.
+    _set_aside: float | None = None
     # What SO_RCVTIMEO and SO_SNDTIMEO say, if they were set.
     _system_limits: dict[str, float | None] | None = None
 
@@ -119,9 +121,16 @@ class SocketBase(socket_class):
         if not isinstance(family, int) and hasattr(family, "fileno"):
             new = False
             lender = family
-            self._timeout = lender.gettimeout()
+            # One that never waits has been made ready for this, as eventlet sees it.
+            self._timeout = lender.gettimeout() or self._timeout
             family, type, proto = lender.family, lender.type, lender.proto  # noqa: A001
             fileno = lender.fileno()
+            if fileno < 0:
+                # A closed one in green form is closed, too.
+                self._io_refs = 0
+                self._closed = True
+                self._drains = False
+                return
         else:
             lender = None
             if new:
@@ -357,7 +366,13 @@ class SocketBase(socket_class):
 
     @act_non_blocking.setter
     def act_non_blocking(self, value: bool) -> None:
-        self.setblocking(not value)
+        if bool(value) == self.act_non_blocking:
+            return
+        if value:
+            self._set_aside = self._timeout
+            self._timeout = 0.0
+        else:
+            self._timeout, self._set_aside = self._set_aside, None
 
     @property
     def fd(self) -> SocketBase:

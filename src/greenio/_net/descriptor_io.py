@@ -12,6 +12,7 @@ import os
 import select as _select  # noqa: TID251 - a constant
 import stat
 from collections.abc import Sequence
+from fcntl import F_GETFL, fcntl
 from typing import Any
 
 from .._greenthread.descriptor_waits import (
@@ -44,8 +45,16 @@ def never_waits(fd: int) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode)
 
 
+def is_wrong_end(fd: int, event: str) -> bool:
+    """Whether a descriptor is not open for that, so that it will never be ready."""
+    mode = fcntl(fd, F_GETFL) & os.O_ACCMODE
+    return mode == (os.O_WRONLY if event == READ else os.O_RDONLY)
+
+
 def _until_ready(fd: int, event: str, what: str) -> None:
     while not block_natively(fd, event, 0):
+        if is_wrong_end(fd, event):
+            return  # which the system call says, too
         wait_descriptor(fd, event, None, what)
 
 

@@ -24,10 +24,11 @@ from .._greenthread.descriptor_waits import (
 from .._reactor.descriptors import READ, WRITE
 from .._std.originals import os_get_blocking, os_read, os_set_blocking, os_write
 from .._std.public_names import claim_as
-from .descriptor_io import PIPE_BUF, never_waits
+from .descriptor_io import PIPE_BUF, is_wrong_end, never_waits
 from .fifo import is_fifo, open_descriptor
 
 _CHUNK = 64 * 1024
+_STDERR = 2
 _open = io.open
 
 
@@ -68,6 +69,8 @@ class GreenFileIO(io.FileIO):
     def _await_if_blocking(self, event: str) -> None:
         if self._asks_first:
             while not block_natively(self.fileno(), event, 0):
+                if is_wrong_end(self.fileno(), event):
+                    return  # which the system call says, too
                 self._await(event)
 
     def _check(self, able: bool, what: str) -> None:
@@ -147,7 +150,8 @@ def open_pipe(
     """Open a file whose reading and writing park the green thread.
 
     Args:
-        name: A descriptor, a path, or an open file, whose descriptor is duplicated.
+        name: A descriptor, a path, or an open file, which is closed in favour of this
+            one; only the process's standard streams stay open.
         mode: As for `open`.
         buffering: As for `open`.
         encoding: As for `open`.
@@ -165,7 +169,18 @@ def open_pipe(
     """
     _check_mode(mode, buffering, encoding, errors, newline)
     raw = GreenFileIO(name, _raw_mode(mode), closefd, opener)
+    if hasattr(name, "fileno"):
+        _give_up(name)
     return _layered(raw, mode, buffering, encoding, errors, newline)
+
+
+def _give_up(file: Any) -> None:
+    """Close a file that another one goes on for, with what was written to it so far."""
+    if file.fileno() > _STDERR:
+        file.close()
+    elif hasattr(file, "flush"):
+        # Children find the standard streams by their numbers.
+        file.flush()
 
 
 def open_green(

@@ -39,9 +39,14 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
     _context: Any
     _session: Any
     _sslobj: Any
+    ca_certs: Any
+    cert_reqs: int
+    certfile: Any
     do_handshake_on_connect: bool
+    keyfile: Any
     server_hostname: str | None
     server_side: bool
+    ssl_version: int | None
     suppress_ragged_eofs: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> GreenSSLSocket:
@@ -268,6 +273,13 @@ class GreenSSLSocket(GreenSocket, SSLSocket):
         """Not to be had with TLS."""
         return SSLSocket.dup(self)
 
+    def detach(self) -> int:
+        """Give the descriptor away; TLS on it ends for this socket."""
+        fd = GreenSocket.detach(self)
+        # OpenSSL knows the number still, and would wait there with the whole thread.
+        self._sslobj = None
+        return fd
+
 
 class _TakesStandardOnes(type):
     """Contexts from before the patch are what `ssl.SSLContext` means after it."""
@@ -412,7 +424,7 @@ def wrap_socket(
         context.check_hostname = (
             not server_side and bool(server_hostname) and bool(cert_reqs)
         )
-    return cast(
+    secure = cast(
         "GreenSSLSocket",
         _wrap(
             GreenSSLSocket,
@@ -424,6 +436,13 @@ def wrap_socket(
             context=context,
         ),
     )
+    # As the sockets of the old `ssl.wrap_socket` had them.
+    secure.keyfile = keyfile
+    secure.certfile = certfile
+    secure.cert_reqs = cert_reqs
+    secure.ssl_version = ssl_version
+    secure.ca_certs = ca_certs
+    return secure
 
 
 def _context_of(

@@ -122,7 +122,8 @@ class HostsResolver:
         for line in self.LINES_RE.findall(text):
             address, *names = line.split()
             kind = _A if is_ipv4_addr(address) else _AAAA
-            if not is_ip_addr(address):
+            # Answers have no room for the interface of a link-local address.
+            if not is_ip_addr(address) or "%" in address:
                 continue
             names = [name.lower() for name in names]
             for name in names:

@@ -17,6 +17,31 @@ _SSL: Any = _import_module("OpenSSL.SSL")
 _PlainConnection: Any = _SSL.Connection
 _makefile: Any = _socket_class.makefile
 
+
+class _UnderFile:
+    """A connection as its files see it: they tell the end of TLS by no more data."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    @property
+    def _io_refs(self) -> int:
+        return self._connection._io_refs
+
+    @_io_refs.setter
+    def _io_refs(self, value: int) -> None:
+        self._connection._io_refs = value
+
+    def recv_into(self, buffer: Any) -> int:
+        try:
+            return self._connection.recv_into(buffer)
+        except _SSL.ZeroReturnError:
+            return 0
+
+
 # More than one TLS record, so that nothing is cut; and little enough to be tried again.
 _PART = 1 << 16
 
@@ -60,11 +85,12 @@ class Connection(_PlainConnection):
         self._wait(_PlainConnection.do_handshake)
 
     def recv(self, size: int, flags: int | None = None) -> bytes:
-        """Receive up to `size` bytes; ``b""`` if the peer has ended TLS."""
-        try:
-            data: bytes = self._wait(_PlainConnection.recv, size, flags)
-        except _SSL.ZeroReturnError:
-            return b""
+        """Receive up to `size` bytes.
+
+        Raises:
+            ZeroReturnError: The peer has ended TLS.
+        """
+        data: bytes = self._wait(_PlainConnection.recv, size, flags)
         return data
 
     read = recv
@@ -72,11 +98,12 @@ class Connection(_PlainConnection):
     def recv_into(
         self, buffer: Any, nbytes: int | None = None, flags: int | None = None
     ) -> int:
-        """Receive into a buffer; 0 if the peer has ended TLS."""
-        try:
-            count: int = self._wait(_PlainConnection.recv_into, buffer, nbytes, flags)
-        except _SSL.ZeroReturnError:
-            return 0
+        """Receive into a buffer.
+
+        Raises:
+            ZeroReturnError: The peer has ended TLS.
+        """
+        count: int = self._wait(_PlainConnection.recv_into, buffer, nbytes, flags)
         return count
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -113,7 +140,7 @@ class Connection(_PlainConnection):
     def makefile(self, mode: str = "r", bufsize: int | None = -1) -> Any:
         """Return a file for the connection, as `socket.makefile`."""
         buffering = None if bufsize is None or bufsize < 0 else bufsize
-        return _makefile(self, mode, buffering)
+        return _makefile(_UnderFile(self), mode, buffering)
 
     def _decref_socketios(self) -> None:
         self._io_refs -= 1
