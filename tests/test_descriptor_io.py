@@ -50,6 +50,20 @@ def test_reading_lets_others_run(hub_name, ends, name, blocking):
     assert os.get_blocking(reader) is blocking
 
 
+def test_reading_nothing_or_nonsense_is_no_wait(hub_name, ends):
+    reader, _ = ends
+    assert green_os.read(reader, 0) == b""
+    for call, error in (
+        (lambda: green_os.read(reader, -1), OSError),
+        (
+            lambda: green_os.readv(reader, [bytearray(1), b"x"]),
+            (TypeError, BufferError),
+        ),
+    ):
+        with pytest.raises(error), greenio.Timeout(5):
+            call()
+
+
 WRITERS = {
     "write": lambda fd, data: green_os.write(fd, data),
     "writev": lambda fd, data: green_os.writev(fd, [data[:5], data[5:]]),

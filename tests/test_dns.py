@@ -237,6 +237,10 @@ def test_in_an_os_thread_without_a_hub(hub_name):
         (socket.AF_INET6, ("::1", 1), ("::1", 1)),
         (socket.AF_INET6, ("::1", 1, 2, 3), ("::1", 1, 2, 3)),
         (socket.AF_UNIX, "/localhost", "/localhost"),
+        # What is no address or no name, the system call refuses.
+        (socket.AF_INET, ("localhost",), ("localhost",)),
+        (socket.AF_INET, ("localhost", "80"), ("localhost", "80")),
+        (socket.AF_INET, ("l" * 64, 80), ("l" * 64, 80)),
     ],
 )
 def test_resolved(hub_name, family, address, expected):

@@ -223,6 +223,39 @@ def test_waitall(tcp):
     assert thread.wait() == b"ab"
 
 
+@pytest.mark.skipif(not hasattr(socket, "MSG_WAITALL"), reason="no such flag")
+def test_waitall_in_time_is_what_there_is(tcp):
+    green, plain = tcp
+    green.settimeout(5)
+    plain.send(b"ab")
+    assert green.recv(6, socket.MSG_WAITALL) == b"ab"
+    buffer = bytearray(6)
+    thread = greenio.spawn(green.recv_into, buffer, 0, socket.MSG_WAITALL)
+    until_parked(thread)
+    plain.send(b"cd")
+    assert thread.wait() == 2
+    assert buffer[:2] == b"cd"
+
+
+def test_nonsense_is_no_wait(pair):
+    green, plain = pair
+
+    def drain():
+        # The next read knows that it must wait, before it asks the system.
+        plain.send(b"x")
+        assert green.recv(10) == b"x"
+
+    for call, args, error in (
+        (green.recv, (-1,), ValueError),
+        (green.recv_into, (bytearray(2), -1), ValueError),
+        (green.recv_into, (bytearray(2), 3), ValueError),
+        (green.recv_into, (b"read only",), (TypeError, BufferError)),
+    ):
+        drain()
+        with pytest.raises(error), greenio.Timeout(5):
+            call(*args)
+
+
 def test_ancillary_data(everywhere):
     def main():
         left, right = socketpair()

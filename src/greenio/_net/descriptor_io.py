@@ -60,7 +60,8 @@ def _until_ready(fd: int, event: str, what: str) -> None:
 
 def read(fd: int, n: int) -> bytes:
     """Read from a descriptor, waiting for data; see `os.read`."""
-    if not never_waits(fd):
+    # Nothing, or less, comes at once.
+    if not never_waits(fd) and n > 0:
         _until_ready(fd, READ, "os.read()")
     while True:
         try:
@@ -73,6 +74,8 @@ def read(fd: int, n: int) -> bytes:
 def readv(fd: int, buffers: Sequence[Any], /) -> int:
     """Read into buffers, waiting for data; see `os.readv`."""
     assert os_readv is not None
+    if any(memoryview(buffer).readonly for buffer in buffers):
+        return int(os_readv(fd, buffers))  # which says so
     if not never_waits(fd):
         _until_ready(fd, READ, "os.readv()")
     while True:

@@ -151,7 +151,10 @@ def resolved(sock: SocketBase, address: Any, must: bool = True) -> Any:
             the system call will look the name up itself.
     """
     family = _raw_family(sock)
-    if family not in (_INET, _INET6) or not isinstance(address, tuple) or not address:
+    if family not in (_INET, _INET6) or not isinstance(address, tuple):
+        return address
+    if len(address) < 2 or not hasattr(address[1], "__index__"):
+        # The system call refuses it, whatever the name means.
         return address
     host = address[0]
     if isinstance(host, bytearray):
@@ -162,6 +165,9 @@ def resolved(sock: SocketBase, address: Any, must: bool = True) -> Any:
         return address
     try:
         entries = getaddrinfo(host, None, family)
+    except UnicodeError:
+        # No name, which the system call says as an error of the network's.
+        return address
     except BlockingInLoopError:
         if must:
             raise

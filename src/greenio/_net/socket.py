@@ -126,7 +126,7 @@ class GreenSocket(SocketBase):
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Receive up to `bufsize` bytes; ``b""`` means the peer has shut down."""
         reader = self._drained
-        if reader is not None and bufsize and not flags:
+        if reader is not None and bufsize > 0 and not flags:
             # `_await_data`, written out: it saves 0.1 us of the 4 per message.
             self._drained = None
             limit = self._timeout
@@ -152,9 +152,16 @@ class GreenSocket(SocketBase):
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; 0 means the peer has shut down."""
-        wanted = nbytes or memoryview(buffer).nbytes
+        view = memoryview(buffer)
+        wanted = nbytes or view.nbytes
         reader = self._drained
-        if reader is not None and wanted and not flags:
+        # What cannot be read into, the system call says at once.
+        if (
+            reader is not None
+            and not flags
+            and 0 < wanted <= view.nbytes
+            and not view.readonly
+        ):
             self._await_data(reader)
         try:
             count = _raw_recv_into(self, buffer, nbytes, flags)
@@ -175,7 +182,12 @@ class GreenSocket(SocketBase):
         return count
 
     def _waits_for_all(self, flags: int) -> bool:
-        return self._may_wait(flags) and _raw_type(self) == SOCK_STREAM
+        # With a time limit the system does not either; what has come would be lost.
+        return (
+            self._timeout is None
+            and self._may_wait(flags)
+            and _raw_type(self) == SOCK_STREAM
+        )
 
     def _receive_all(self, first: bytes, wanted: int, flags: int) -> bytes:
         # The system waits for all of it only where it may block.
