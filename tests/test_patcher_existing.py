@@ -40,6 +40,36 @@ def test_names_that_were_imported_by_themselves():
     """)
 
 
+def test_values_of_parameters():
+    """As with names: under their own name, and in the standard library under any."""
+    run("""
+        import multiprocessing.connection, os, sched, select, time
+
+        def retry(call, sleep=time.sleep, pause=time.sleep, tries=3, *, select=select.select):
+            return sleep, pause, tries, select
+
+        class Retry:
+            def __init__(self, tries, sleep=time.sleep):
+                self.sleep = sleep
+
+        def untouched(tries=3, *, pause=time.sleep):
+            pass
+
+        plain = time.sleep, select.select
+        kept = untouched.__defaults__, untouched.__kwdefaults__
+
+        import greenio
+        greenio.monkey_patch()
+
+        assert retry(1) == (time.sleep, plain[0], 3, select.select) != plain
+        assert Retry(1).sleep is time.sleep is not plain[0]
+        assert kept[0] is untouched.__defaults__ and kept[1] is untouched.__kwdefaults__
+        assert sched.scheduler().delayfunc is time.sleep
+        assert greenio.patcher.original("sched").scheduler().delayfunc is plain[0]
+        assert os.read in multiprocessing.connection.Connection._recv.__defaults__
+    """)
+
+
 def test_asyncio_keeps_what_it_imported():
     run("""
         import asyncio.events, importlib._bootstrap

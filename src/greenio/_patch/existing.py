@@ -4,7 +4,8 @@ Patching a module reaches whoever looks a name up in it. It does not reach a mod
 did ``from time import sleep`` before, nor the lock that another one made when it was
 imported. So:
 
-* `Replaced.rebind` gives such modules the green function or class under the same name.
+* `Replaced.rebind` gives such modules the green function or class under the same name, and
+  such parameters as in ``def retry(call, sleep=time.sleep)``.
 * `renew` replaces locks (and `threading.local` objects, and simple queues) that nobody
   uses at the moment by green ones, if every reference to them lies where another can be
   put in its place: in a module, an object's attribute, a dictionary, a list, a closure.
@@ -19,6 +20,7 @@ no replacement.
 from __future__ import annotations
 
 import gc
+import operator
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -133,6 +135,12 @@ class Replaced:
                 if new is not None and new is value and not _derives(module_name, new):
                     vars(module)[name] = old
 
+        def plain(_module_name: str, _name: str, value: Any) -> Any:
+            new, old = news.get(id(value), (None, None))
+            return old if new is value else value
+
+        _change_defaults(plain)
+
     def update(self, namespace: dict[str, Any], names: dict[str, Any]) -> None:
         """Write names into a module."""
         for name, value in names.items():
@@ -152,11 +160,21 @@ class Replaced:
         that have derived from it: it is their classes' base.
         """
         for module_name, name, old, new in self.uses():
-            names, _, _ = self.pairs[id(old)]
-            top = module_name.partition(".")[0]
-            is_theirs = name in names or top in sys.stdlib_module_names
-            if is_theirs and not _derives(module_name, old):
+            if self._is_meant(module_name, name, old):
                 vars(sys.modules[module_name])[name] = new
+
+        def green(module_name: str, name: str, value: Any) -> Any:
+            if id(value) in self.pairs and self._is_meant(module_name, name, value):
+                return self.pairs[id(value)][2]
+            return value
+
+        _change_defaults(green)
+
+    def _is_meant(self, module_name: str, name: str, old: Any) -> bool:
+        names, _, _ = self.pairs[id(old)]
+        top = module_name.partition(".")[0]
+        is_theirs = name in names or top in sys.stdlib_module_names
+        return is_theirs and not _derives(module_name, old)
 
     def uses(self) -> Iterator[tuple[str, str, Any, Any]]:
         """Go through the modules that have a former value.
@@ -169,6 +187,35 @@ class Replaced:
                 _, old, new = self.pairs.get(id(value), (None, None, None))
                 if old is not None and old is value:
                     yield module_name, name, old, new
+
+
+def _change_defaults(instead: Callable[[str, str, Any], Any]) -> None:
+    """Give parameters of functions other default values.
+
+    Args:
+        instead: Returns the new value, by the module, the parameter, and its value.
+    """
+    homes = {id(vars(module)): name for name, module in modules_to_change()}
+    for function in gc.get_objects():
+        if type(function) is not FunctionType:
+            continue
+        values, of_keywords = function.__defaults__, function.__kwdefaults__
+        home = homes.get(id(function.__globals__)) if values or of_keywords else None
+        if home is None:
+            continue
+        code = function.__code__
+        if values:
+            names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+            new = tuple(map(partial(instead, home), names, values))
+            if any(map(operator.is_not, new, values)):
+                function.__defaults__ = new
+        if of_keywords:
+            # Not in place: copies of the function, with other globals, have the same one.
+            others = {
+                name: instead(home, name, of_keywords[name]) for name in of_keywords
+            }
+            if any(others[name] is not of_keywords[name] for name in others):
+                function.__kwdefaults__ = others
 
 
 def subclasses(cls: type) -> Iterator[type]:
