@@ -10,6 +10,7 @@ import greenio
 from _http import GET, LAST, PATHS, hello, read_all, read_answer, serving
 from _support import until
 from greenio import wsgi
+from greenio._http import exchange
 
 
 @pytest.fixture(params=PATHS)
@@ -286,3 +287,14 @@ def test_a_class_does_not_tell_what_version_is_spoken(hub_name):
 
     with serving(hello, protocol=Old) as site:
         assert site.ask(GET + LAST).statuses == [200, 200]
+
+
+def test_who_has_said_handled_is_forgotten_with_his_greenlet(hub_name):
+    def says():
+        wsgi.WSGI_LOCAL.already_handled = True
+        return wsgi.WSGI_LOCAL.already_handled
+
+    assert all(greenio.spawn(says).wait() for _ in range(3))
+    said = greenio.spawn(lambda: wsgi.WSGI_LOCAL.already_handled)
+    assert said.wait() is False
+    assert not exchange._saying
