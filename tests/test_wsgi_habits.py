@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import socket
 
 import pytest
 
@@ -259,6 +260,34 @@ def test_raw_headers_end_without_white_space(ask):
 
 def test_no_body_has_a_length_of_0(ask):
     assert ask(LAST)["wsgi.input"].content_length == 0
+
+
+@pytest.mark.parametrize("read", ["read", "readline"])
+@pytest.mark.parametrize(
+    "body", ["", "5\r\nhe", "5\r\nhello", "5\r\nhello\r", "5\r\nhello\r\n0\r\n"]
+)
+def test_who_goes_away_in_the_middle_of_chunks_is_no_error(body, read, path, hub_name):
+    """Applications that expect either of eventlet's exceptions get it."""
+    raised = []
+
+    def app(environ, start_response):
+        try:
+            while getattr(environ["wsgi.input"], read)():
+                pass
+        except OSError as exc:
+            raised.append(exc)
+            raise
+        return hello(environ, start_response)
+
+    head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(app, debug=False, **path) as site:
+        with site.connect() as sock:
+            sock.sendall((head + body).encode())
+            sock.shutdown(socket.SHUT_WR)
+            assert read_all(sock) == b""
+        until(lambda: "POST / HTTP/1.1" in site.log.text)
+    assert isinstance(raised[0], wsgi.ChunkReadError)
+    assert "Traceback" not in site.log.text
 
 
 # -- keywords ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from . import settings
-from .errors import ChunkReadError
+from .errors import ChunkReadError, ChunksCutShortError
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n")
@@ -41,13 +41,17 @@ class ChunkReader:
         self.broken = True
         return ChunkReadError(why)
 
+    def _cut_short(self) -> ChunksCutShortError:
+        self.broken = True
+        return ChunksCutShortError("the client ended in the middle of a chunked body")
+
     def _next_chunk(self) -> None:
         limit = settings.MAX_CHUNK_LINE
         line = self._source.readline(limit)
         match = _SIZE.fullmatch(line)
         if match is None:
             if not line:
-                raise self._fail("the client ended in the middle of a chunked body")
+                raise self._cut_short()
             if len(line) >= limit:
                 raise self._fail("a chunk's first line is too long")
             raise self._fail(f"this begins no chunk: {line[:40]!r}")
@@ -56,12 +60,21 @@ class ChunkReader:
             self._read_trailers()
             self.done = True
 
+    def _end_chunk(self) -> None:
+        end = self._source.read(2)
+        if len(end) < 2:
+            raise self._cut_short()
+        if end != b"\r\n":
+            raise self._fail("a chunk does not end where it should")
+
     def _read_trailers(self) -> None:
         left = settings.MAX_TRAILER_SIZE
         while True:
             line = self._source.readline(left)
             if line == b"\r\n":
                 return
+            if not line:
+                raise self._cut_short()
             if len(line) >= left:
                 raise self._fail("the trailers are too large")
             if _TRAILER.fullmatch(line) is None:
@@ -88,12 +101,12 @@ class ChunkReader:
                 self.broken = True
                 raise
             if len(data) < wanted:
-                raise self._fail("the client ended in the middle of a chunk")
+                raise self._cut_short()
             pieces.append(data)
             size -= wanted
             self._left -= wanted
-            if not self._left and self._source.read(2) != b"\r\n":
-                raise self._fail("a chunk does not end where it should")
+            if not self._left:
+                self._end_chunk()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read_line(self, limit: int) -> bytes:
@@ -110,12 +123,12 @@ class ChunkReader:
             wanted = min(limit, self._left)
             line = self._source.readline(wanted)
             if not line:
-                raise self._fail("the client ended in the middle of a chunk")
+                raise self._cut_short()
             self._left -= len(line)
             limit -= len(line)
             pieces.append(line)
-            if not self._left and self._source.read(2) != b"\r\n":
-                raise self._fail("a chunk does not end where it should")
+            if not self._left:
+                self._end_chunk()
             if line.endswith(b"\n"):
                 break
         return b"".join(pieces)

@@ -7,8 +7,9 @@
     └── HeadersTooLarge
     ChunkReadError          the body is no chunked body (a ValueError, as in eventlet)
     ClientGoneError         the peer ended in the middle of the body (a ConnectionError)
+    └── ChunksCutShortError    of a chunked one: a ChunkReadError, too
 
-The first never reaches an application. The other two are raised by its reads of
+The first never reaches an application. The others are raised by its reads of
 ``wsgi.input``; the connection ends with the request then, whatever is answered.
 """
 
@@ -49,6 +50,13 @@ class ChunkReadError(ValueError):
 
 class ClientGoneError(ConnectionAbortedError):
     """The client ended the connection in the middle of the body."""
+
+
+class ChunksCutShortError(ClientGoneError, ChunkReadError):
+    """The client ended the connection in the middle of a chunked body.
+
+    eventlet raises an `OSError` or a `ChunkReadError`, after where it was.
+    """
 
 
 def bad_request(why: str) -> RequestError:
