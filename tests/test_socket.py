@@ -237,6 +237,20 @@ def test_waitall_in_time_is_what_there_is(tcp):
     assert buffer[:2] == b"cd"
 
 
+def test_a_buffer_is_free_when_nothing_came(pair):
+    green, plain = pair
+    green.settimeout(0.001)
+    buffer = bytearray(2)
+    for drained in (False, True):
+        if drained:
+            plain.send(b"x")
+            assert green.recv_into(buffer) == 1
+        with pytest.raises(TimeoutError) as caught:
+            green.recv_into(buffer)
+        buffer.append(0)
+        assert caught.value.__traceback__ is not None
+
+
 def test_nonsense_is_no_wait(pair):
     green, plain = pair
 

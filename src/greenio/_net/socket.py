@@ -152,16 +152,14 @@ class GreenSocket(SocketBase):
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; 0 means the peer has shut down."""
-        view = memoryview(buffer)
-        wanted = nbytes or view.nbytes
+        # Not kept while this waits, or in the traceback of an error: who has that may
+        # want to give the buffer another size.
+        with memoryview(buffer) as view:
+            room = 0 if view.readonly else view.nbytes
+        wanted = nbytes or room
         reader = self._drained
         # What cannot be read into, the system call says at once.
-        if (
-            reader is not None
-            and not flags
-            and 0 < wanted <= view.nbytes
-            and not view.readonly
-        ):
+        if reader is not None and 0 < wanted <= room and not flags:
             self._await_data(reader)
         try:
             count = _raw_recv_into(self, buffer, nbytes, flags)
