@@ -86,7 +86,7 @@ from .await_in_task import await_green_thread, await_in_task, checked
 from .cancellation import Cancellation, name_failure
 from .greenlet_cache import cache_of, keep
 from .portal import Portal
-from .send_again import send_again
+from .send_again import put_by, send_again
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,7 +121,8 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     A coroutine runs in the caller's context, as a Task of its own, or as a part of the
     Task that the caller is called by: in a portal, and in what `run_green` called. If the
     caller is killed or times out meanwhile, what it waits for is cancelled, and the
-    exception goes on when that cancellation is finished.
+    exception goes on when that cancellation is finished. If that fails, the failure is
+    raised, with the exception as its context.
 
     Args:
         awaitable: A coroutine, a Task or Future of the caller's loop, or of another one
@@ -332,16 +333,18 @@ class InlineThread(GreenThread):
                 self._hub.park()
             except BaseException as exc:
                 # The first exception is the one that goes on.
-                later.append(exc)
+                put_by(later, exc)
         if ours and _TASKS_COUNT:
             task.uncancel()
         self._cancellations = _cancellations_of(task)
-        if self._cancellations > before and (
-            ours or isinstance(self.value, asyncio.CancelledError)
-        ):
+        cancelled = isinstance(self.value, asyncio.CancelledError)
+        if self._cancellations > before and (ours or cancelled):
             # The caller was cancelled, too, and only what he awaited has seen it.
             self._owe(asyncio.CancelledError())
         send_again(self._hub, self, later)
+        if self._exchange is _RAISED and not cancelled:
+            # Its clean-up has failed. What ends this wait is the context of that.
+            raise self.value
 
     # -- called by the coroutine -----------------------------------------------------
 

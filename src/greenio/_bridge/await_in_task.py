@@ -5,7 +5,8 @@ done; a Future he just waits for. Two rules hold whatever ends the wait from out
 kill, a time limit):
 
 * What is waited for is cancelled, and the exception goes on when that is finished, so
-  that clean-up has happened when the caller's ``except`` and ``finally`` run.
+  that clean-up has happened when the caller's ``except`` and ``finally`` run. If it
+  failed, the failure goes on instead, as from a ``finally`` of the caller's.
 * It is cancelled once. A Task that is being cancelled already, as every one is when
   ``asyncio.run`` ends, is in its own ``finally`` blocks, which a second CancelledError
   would break off. What else is sent to the caller meanwhile reaches him after that.
@@ -18,17 +19,17 @@ import concurrent.futures
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeVar
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent
 
 from .._greenthread.thread import GreenThread
 from .._kernel.current import get_hub, hub_to_park_in, runs_here
 from .._kernel.hub import Hub
 from .._loop.interrupted_waits import look_again
 from .._std.errors import BlockingInLoopError
-from .send_again import send_again
+from .send_again import put_by, send_again
 
 T = TypeVar("T")
 
@@ -80,8 +81,12 @@ def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
     except BaseException:
         if _cancelling(future) <= before:
             future.cancel()
-        _wait_for_the_end(future, hub)
-        del future
+        try:
+            _wait_for_the_end(future, hub)
+            # Its clean-up may have failed. What ends this wait is the context of that.
+            _raise_failure(future)
+        finally:
+            del future
         raise
     finally:
         if after is not None:
@@ -98,17 +103,35 @@ def _look_again(future: Any, hub: Hub, resumed: Any) -> None:
 
 
 def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:
+    """Park until a future is done that calls the caller's `switch`."""
     later: list[BaseException] = []
     while not future.done():
         try:
             hub.park()
         except BaseException as exc:
             # The first exception is the one that goes on.
-            later.append(exc)
+            put_by(later, exc)
     future.remove_done_callback(getcurrent().switch)
-    if not future.cancelled():
-        future.exception()
     send_again(hub, getcurrent(), later)
+
+
+def cancel_and_wait(task: asyncio.Future[Any], hub: Hub) -> None:
+    """End a Task, and raise what it has failed with, if it has."""
+    if task.cancel():
+        switch: Any = getcurrent().switch
+        task.add_done_callback(switch, context=hub.context)
+        _wait_for_the_end(task, hub)
+    _raise_failure(task)
+
+
+def _raise_failure(future: asyncio.Future[Any]) -> None:
+    """Raise what a future has failed with, if it has."""
+    error = None if future.cancelled() else future.exception()
+    try:
+        if error is not None and not isinstance(error, GreenletExit):
+            raise error
+    finally:
+        del error, future
 
 
 def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
@@ -179,10 +202,21 @@ async def _await(awaitable: Awaitable[T]) -> T:
 if sys.version_info >= (3, 11):
 
     def task_of(
-        coroutine: Any, loop: asyncio.AbstractEventLoop
+        coroutine: Any, loop: asyncio.AbstractEventLoop, lent: bool = False
     ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
+        """Make a Task in the caller's context, or in a copy.
+
+        Args:
+            coroutine: What it runs.
+            loop: Its loop.
+            lent: The context is that of a Task that will have left it when this one is
+                stepped.
+
+        Returns:
+            The Task; and if it runs in a copy, what carries the changes back at its end.
+        """
         context = getcurrent().gr_context
-        if context is not None and not _entered(context):
+        if context is not None and (lent or not _entered(context)):
             return asyncio.Task(coroutine, loop=loop, context=context), None
         carried, carry_back = _in_copy(coroutine)
         return asyncio.Task(carried, loop=loop), carry_back
@@ -204,7 +238,7 @@ else:  # pragma: no cover - 3.10
             return super().cancel(msg)
 
     def task_of(
-        coroutine: Any, loop: asyncio.AbstractEventLoop
+        coroutine: Any, loop: asyncio.AbstractEventLoop, _lent: bool = False
     ) -> tuple[asyncio.Future[Any], Callable[[], None] | None]:
         carried, carry_back = _in_copy(coroutine)
         return _CountingTask(carried, loop=loop), carry_back
@@ -245,8 +279,17 @@ def _in_copy(coroutine: Any) -> tuple[Any, Callable[[], None]]:
     return carried(), carry_back
 
 
-def adopt_changes(context: Context) -> None:
-    """Give the current context the values that a copy of it has got meanwhile."""
+def adopt_changes(context: Context) -> dict[ContextVar[Any], Token[Any]]:
+    """Give the current context the values that a copy of it has got meanwhile.
+
+    Returns:
+        What takes back those that had none before.
+    """
+    new = {}
     for variable, value in context.items():
-        if variable.get(_nothing) is not value:
-            variable.set(value)
+        before = variable.get(_nothing)
+        if before is not value:
+            token = variable.set(value)
+            if before is _nothing:
+                new[variable] = token
+    return new

@@ -10,22 +10,46 @@ from .._greenthread.thread import GreenThread
 from .._kernel.entries import deliver, put_off
 
 
+class State:
+    """What a cancellation has in common with the exceptions that it raises."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen = False
+
+
 class Cancellation:
     """A run-queue entry that raises a caller's cancellation in what he waits for.
 
     It is false, so only the loop greenlet runs it.
+
+    Args:
+        thread: Where the function runs.
+        error: What the caller has got.
+        state: What it has in common with what was raised before.
     """
 
-    __slots__ = ("_args", "_thread", "seen")
+    __slots__ = ("_args", "_state", "_thread")
 
-    def __init__(self, thread: greenlet, error: asyncio.CancelledError) -> None:
+    def __init__(
+        self, thread: greenlet, error: BaseException, state: State | None = None
+    ) -> None:
         self._thread = thread
         self._args = error.args
-        # Whether the function has got it.
-        self.seen = False
+        self._state = state or State()
 
     def __bool__(self) -> bool:
         return False
+
+    @property
+    def seen(self) -> bool:
+        """Whether the function has got it."""
+        return self._state.seen
+
+    @seen.setter
+    def seen(self, value: bool) -> None:
+        self._state.seen = value
 
     def switch(self) -> None:
         thread = self._thread
@@ -33,7 +57,9 @@ class Cancellation:
             if put_off(thread, self.switch) is not None:
                 return
             self.seen = True
-            deliver(thread, [self.error()])
+            error: list[BaseException] = [self.error()]
+            error[0]._greenio_cancellation = self._state  # type: ignore[attr-defined]
+            deliver(thread, error)
 
     def take(self) -> asyncio.CancelledError | None:
         """Return what would be raised, if it has not been, and do not raise it any more."""

@@ -37,7 +37,7 @@ from .._loop.reraise import exception_from
 from .._reactor.scheduler import NotSwitchedTo
 from .._std.originals import current_task
 from .greenlet_cache import cache_of, keep
-from .send_again import send_again
+from .send_again import Thrown, send_again
 
 if TYPE_CHECKING:
     from .._kernel.hub import Hub
@@ -205,7 +205,7 @@ class Portal(greenlet):
             # Resumed already, but its step is still to come.
             self._later.append(error)
         else:
-            future.set_exception(_Thrown(error))
+            future.set_exception(Thrown(error))
             # Never "was never retrieved": the step that comes retrieves it, unless the
             # Task is cancelled in the same turn.
             future.exception()
@@ -226,6 +226,15 @@ class Portal(greenlet):
         send_again(self.parking_hub, self, self._later)
         return error if pending is None else pending
 
+    def settle(self, failure: BaseException) -> None:
+        """What was to be cancelled has failed: that is raised instead."""
+        if self.pending is not None:
+            interruption = self.translated(asyncio.CancelledError())
+            context = failure.__context__
+            if context is None or isinstance(context, asyncio.CancelledError):
+                failure.__context__ = interruption
+            del interruption, context
+
     def _interrupted(
         self, future: asyncio.Future[Any], error: BaseException
     ) -> BaseException | None:
@@ -235,11 +244,11 @@ class Portal(greenlet):
             What `park` is to raise, or None for the error that it caught.
         """
         instead = None
-        if isinstance(error, _Thrown):
+        if isinstance(error, Thrown):
             instead = error.unpacked()
         elif future.done() and not future.cancelled():
             thrown = future.exception()
-            if isinstance(thrown, _Thrown):
+            if isinstance(thrown, Thrown):
                 # The Task was cancelled in the turn in which it was sent something.
                 self._later.insert(0, thrown.unpacked())
         if isinstance(error, asyncio.CancelledError):
@@ -307,6 +316,9 @@ class Portal(greenlet):
                     send_again(self.parking_hub, self, [again])
                 raise
             raise error from None
+        except BaseException as exc:
+            self.settle(exc)
+            raise
         finally:
             self.awaiting -= 1
             del error, awaitable
@@ -358,24 +370,6 @@ class Orphan(Portal):
         del portal.parking_hub
 
 
-class _Thrown(Exception):
-    """Carries any exception, BaseExceptions too, through a future."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self._error: BaseException | None = error
-
-    def unpacked(self) -> BaseException:
-        """Hand the exception out, for once: it is to go when it has been handled."""
-        error = self._error
-        assert error is not None
-        self._error = None
-        # Whoever steps the Task still has the carrier, whose traceback leads to all the
-        # frames of the caller.
-        self.__traceback__ = None
-        return error
-
-
 # What a portal hands up when its coroutine has returned.
 _FINISHED: Any = object()
 
@@ -424,6 +418,9 @@ class Stepper:
         if portal is None:
             return self._start(None)
         self._enter(portal)
+        if portal.pending is not None and not portal.awaiting:
+            # What it awaits has swallowed the cancellation.
+            return self.throw(asyncio.CancelledError())
         yielded = _switch(portal)
         if yielded is _FINISHED:
             del portal
@@ -437,7 +434,10 @@ class Stepper:
             return self._start(error)
         self._enter(portal)
         if not portal.awaiting and portal._future is None:
-            error = portal.translated(error)
+            if isinstance(error, asyncio.CancelledError):
+                error = portal.translated(error)
+            else:
+                portal.settle(error)
         try:
             yielded = _throw(portal, error)
         finally:

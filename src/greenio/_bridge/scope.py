@@ -6,6 +6,10 @@ Task. Any other green thread gets one here, which enters, waits while the block 
 green thread, and leaves. A cancellation that the Task
 gets meanwhile is raised in the green thread, as in the body of an ``async with``, and
 comes back to the manager with the end of the block.
+
+The Task runs in the green thread's context. Where that cannot be (on Python 3.10, and in a
+`Context.run`), it runs in a copy, and what changes there, or in the block, is carried over as
+the manager is entered and left.
 """
 
 from __future__ import annotations
@@ -13,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any
 
 from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_park_in
-from .await_ import await_
-from .await_in_task import task_of
+from .await_ import InlineThread, await_
+from .await_in_task import adopt_changes, cancel_and_wait, task_of
 from .cancellation import Cancellation
 
 
@@ -31,10 +36,13 @@ class Scope:
     """
 
     __slots__ = (
+        "_context",
+        "_copied",
         "_entered",
         "_error",
         "_left",
         "_manager",
+        "_new",
         "_owed",
         "_raised",
         "_task",
@@ -48,6 +56,11 @@ class Scope:
         self._error: BaseException | None = None
         self._raised: BaseException | None = None
         self._owed: Cancellation | None = None
+        # Whether the Task runs in a copy of the context, what is to be carried over, and
+        # what takes back the variables that the manager has added.
+        self._copied = False
+        self._context: Context | None = None
+        self._new: dict[ContextVar[Any], Token[Any]] = {}
 
     def enter(self) -> Any:
         """Enter the manager; called by the green thread."""
@@ -55,16 +68,24 @@ class Scope:
         loop = hub.loop
         self._entered = entered = loop.create_future()
         self._wakes = loop.create_future()
-        self._task, _ = task_of(self._run(getcurrent(), hub, entered), loop)
+        current: Any = getcurrent()
+        lent = type(current) is InlineThread and current.gr_context is current.context
+        self._task, after = task_of(self._run(current, hub, entered), loop, lent)
+        self._copied = after is not None
         try:
-            return self._outcome(await_(entered))
+            value = await_(entered)
         except BaseException as error:
             if entered.done() and not entered.cancelled() and not self._task.done():
                 # It was entered in the turn in which this was interrupted.
                 self.leave(error)
-            elif not self._task.done():
-                self._task.cancel()
+            else:
+                cancel_and_wait(self._task, hub)
+                self._raise_failure()
             raise
+        finally:
+            self._adopt()
+            del current
+        return self._outcome(value)
 
     def leave(self, error: BaseException | None) -> Any:
         """Leave the manager with what ended the block; called by the green thread."""
@@ -75,13 +96,39 @@ class Scope:
             del taken
         self._error = error
         self._left = True
+        self._hand_over()
         if not self._wakes.done():
             self._wakes.set_result(None)
         try:
             return self._outcome(await_(self._task))
+        except BaseException:
+            # This was interrupted, and the manager may have failed because of it.
+            self._raise_failure()
+            raise
         finally:
+            self._adopt()
             self._error = self._raised = None
             del error
+
+    def _raise_failure(self) -> None:
+        if not isinstance(self._raised, asyncio.CancelledError):
+            self._outcome(None)
+
+    def _hand_over(self) -> None:
+        """Have the other one take over the caller's context variables."""
+        if self._copied:
+            self._context = copy_context()
+
+    def _adopt(self) -> None:
+        context, self._context = self._context, None
+        if context is None:
+            return
+        new, self._new = self._new, {}
+        self._new = adopt_changes(context)
+        for variable, token in new.items():
+            if variable not in context:
+                with suppress(ValueError, RuntimeError):
+                    variable.reset(token)
 
     def _outcome(self, value: Any) -> Any:
         error, self._raised = self._raised, None
@@ -96,6 +143,7 @@ class Scope:
         manager = self._manager
         try:
             value = await manager.__aenter__()
+            self._hand_over()
         except BaseException as exc:
             if entered.done():
                 raise
@@ -120,12 +168,15 @@ class Scope:
                     self._owed = Cancellation(thread, exc)
                     hub.wake(self._owed)
         error = self._error or late
+        if self._context is not None:
+            adopt_changes(self._context)
         try:
             return await leave(manager, error)
         except BaseException as exc:
             self._raised = exc
             return None
         finally:
+            self._hand_over()
             del error, late
 
 
