@@ -333,15 +333,26 @@ async def _():
 
 
 @greenio.portal
-async def failing():
-    sleep(0)
+async def failing(waits):
+    if waits:
+        sleep(0)
     fail()
 
 
 @operation("a portal that fails")
 async def _():
-    with contextlib.suppress(ValueError):
-        await failing()
+    await asyncio.gather(failing(True), failing(False), return_exceptions=True)
+
+
+async def ensured(func):
+    await greenio.ensure_portal()
+    func()
+
+
+@operation("`ensure_portal` in Tasks that are cancelled and fail")
+async def _():
+    await cancelled(ensured(lambda: sleep(1000)))
+    await asyncio.gather(ensured(fail), return_exceptions=True)
 
 
 @operation("`await queue.get_async()`, cancelled")

@@ -64,15 +64,26 @@ class _Rest(Coroutine[Any, Any, Any]):
     def send(self, value: Any) -> Any:
         if self._stepper is None:
             self._stepper = Stepper(self._coro)
-        return self._stepper.send()
+        try:
+            return self._stepper.send()
+        except BaseException:
+            # The Task keeps this and what is raised, and the portal knows the Task.
+            self._stepper.leave()
+            raise
 
     def throw(self, *args: Any) -> Any:
         if self._stepper is None:
             self._stepper = Stepper(self._coro)
         error = args[1] if len(args) > 1 and args[1] is not None else args[0]
-        return self._stepper.throw(
-            error if isinstance(error, BaseException) else error()
-        )
+        try:
+            return self._stepper.throw(
+                error if isinstance(error, BaseException) else error()
+            )
+        except BaseException:
+            self._stepper.leave()
+            raise
+        finally:
+            del args, error
 
     def close(self) -> None:
         self._coro.close()

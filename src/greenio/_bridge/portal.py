@@ -461,12 +461,12 @@ class Stepper:
             portal.parent = current
         else:
             portal = Portal(hub)
-        self._hub = hub
-        self._portal = portal
+        self._hub, self._portal = hub, portal
         task: Any = current_task(hub.loop)
         portal._task = task
         if _TASKS_COUNT and task is not None:
             portal._cancellations = task.cancelling()
+        del task
         self._context = portal.gr_context = current.gr_context
         coro, self._coro = self._coro, None
         yielded = _switch(portal, coro, error)
