@@ -133,6 +133,37 @@ def test_the_failure_of_the_clean_up_is_raised_instead(green, where):
     assert reports == []
 
 
+def test_a_manager_that_was_entered_too_late_is_left_without_a_cancellation(green):
+    async def turns(count):
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    class Entered:
+        async def __aenter__(self):
+            await turns(5)
+            steps.append("entered")
+
+        async def __aexit__(self, *_):
+            await turns(5)
+            steps.append("left")
+
+    async def kill_after(count, thread):
+        await turns(count)
+        greenio.kill(thread, Interruption())
+
+    def blocking():
+        for count in range(1, 12):
+            del steps[:]
+            task = asyncio.ensure_future(kill_after(count, greenio.getcurrent()))
+            with pytest.raises(Interruption), greenio.sync_context(Entered()):
+                sleep(1000)
+            await_(task)
+            assert steps in ([], ["entered", "left"])
+
+    steps = []
+    green(blocking)
+
+
 def test_a_kill_of_a_portal_comes_though_what_it_awaits_swallows_it(run_async):
     async def swallowing():
         with suppress(asyncio.CancelledError):

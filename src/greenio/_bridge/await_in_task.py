@@ -115,9 +115,9 @@ def _wait_for_the_end(future: asyncio.Future[Any], hub: Hub) -> None:
     send_again(hub, getcurrent(), later)
 
 
-def cancel_and_wait(task: asyncio.Future[Any], hub: Hub) -> None:
-    """End a Task, and raise what it has failed with, if it has."""
-    if task.cancel():
+def wait_for_task(task: asyncio.Future[Any], hub: Hub) -> None:
+    """Let nothing end the wait for a Task; raise what it has failed with, if it has."""
+    if not task.done():
         switch: Any = getcurrent().switch
         task.add_done_callback(switch, context=hub.context)
         _wait_for_the_end(task, hub)

@@ -24,7 +24,7 @@ from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_park_in
 from .await_ import InlineThread, await_
-from .await_in_task import adopt_changes, cancel_and_wait, task_of
+from .await_in_task import adopt_changes, task_of, wait_for_task
 from .cancellation import Cancellation
 
 
@@ -79,7 +79,9 @@ class Scope:
                 # It was entered in the turn in which this was interrupted.
                 self.leave(error)
             else:
-                cancel_and_wait(self._task, hub)
+                if not self._left:
+                    self._task.cancel()
+                wait_for_task(self._task, hub)
                 self._raise_failure()
             raise
         finally:
@@ -153,6 +155,7 @@ class Scope:
         late: BaseException | None = None
         if entered.done():
             # The green thread was ended meanwhile.
+            self._left = True
             return await manager.__aexit__(None, None, None)
         entered.set_result(value)
         del entered, value
