@@ -133,6 +133,39 @@ def test_the_failure_of_the_clean_up_is_raised_instead(green, where):
     assert reports == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_kill_is_not_lost_to_a_failure_in_the_same_turn(green, first):
+    def blocking():
+        loop = asyncio.get_running_loop()
+        caller = greenio.getcurrent()
+        future = loop.create_future()
+
+        async def waiting():
+            await future
+
+        def kill():
+            greenio.kill(caller, Interruption())
+
+        def fail():
+            future.set_exception(Failed())
+
+        for call in (fail, kill) if first else (kill, fail):
+            loop.call_soon(call)
+        seen = []
+        try:
+            await_(waiting())
+        except (Interruption, Failed) as exc:
+            seen.append(type(exc))
+        try:
+            for _ in range(5):
+                sleep(0)
+        except Interruption as exc:
+            seen.append(type(exc))
+        assert Interruption in seen
+
+    green(blocking)
+
+
 def test_a_manager_that_was_entered_too_late_is_left_without_a_cancellation(green):
     async def turns(count):
         for _ in range(count):

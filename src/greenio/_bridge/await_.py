@@ -82,7 +82,12 @@ from .._kernel.current import get_hub
 from .._kernel.hub import Hub
 from .._kernel.waiters import TaskWaiter, new_task_waiter
 from .._std.errors import HubClosedError
-from .await_in_task import await_green_thread, await_in_task, checked
+from .await_in_task import (
+    await_green_thread,
+    await_in_task,
+    checked,
+    raise_failure,
+)
 from .cancellation import Cancellation, name_failure
 from .greenlet_cache import cache_of, keep
 from .portal import Portal
@@ -121,8 +126,8 @@ def await_(awaitable: Awaitable[T] | concurrent.futures.Future[T]) -> T:
     A coroutine runs in the caller's context, as a Task of its own, or as a part of the
     Task that the caller is called by: in a portal, and in what `run_green` called. If the
     caller is killed or times out meanwhile, what it waits for is cancelled, and the
-    exception goes on when that cancellation is finished. If that fails, the failure is
-    raised, with the exception as its context.
+    exception goes on when that cancellation is finished. If the clean-up fails, that
+    is raised, with the exception as its context.
 
     Args:
         awaitable: A coroutine, a Task or Future of the caller's loop, or of another one
@@ -306,14 +311,14 @@ class InlineThread(GreenThread):
                     return self.value
                 if exchange is _RAISED:
                     raise self.value
-        except BaseException:
-            self._withdraw()
+        except BaseException as interruption:
+            self._withdraw(interruption)
             raise
         finally:
             self._exchange = _NOTHING
             self.value = None
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, interruption: BaseException) -> None:
         """Something ends `delegate_await` from outside: end what it asked for."""
         if self._exchange is _ASKED:
             if asyncio.iscoroutine(self.value):
@@ -343,8 +348,7 @@ class InlineThread(GreenThread):
             self._owe(asyncio.CancelledError())
         send_again(self._hub, self, later)
         if self._exchange is _RAISED and not cancelled:
-            # Its clean-up has failed. What ends this wait is the context of that.
-            raise self.value
+            raise_failure(self.value, interruption, ours)
 
     # -- called by the coroutine -----------------------------------------------------
 

@@ -5,7 +5,7 @@ done; a Future he just waits for. Two rules hold whatever ends the wait from out
 kill, a time limit):
 
 * What is waited for is cancelled, and the exception goes on when that is finished, so
-  that clean-up has happened when the caller's ``except`` and ``finally`` run. If it
+  that clean-up has happened when the caller's ``except`` and ``finally`` run. If that
   failed, the failure goes on instead, as from a ``finally`` of the caller's.
 * It is cancelled once. A Task that is being cancelled already, as every one is when
   ``asyncio.run`` ends, is in its own ``finally`` blocks, which a second CancelledError
@@ -70,7 +70,7 @@ def await_green_thread(thread: GreenThread) -> Any:
 def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
     """Park until a future is done."""
     switch: Any = getcurrent().switch
-    before = _cancelling(future)
+    before = cancelling(future)
     # The loop calls this in the loop greenlet, so it may switch at once; the future
     # passed along tells this resume from any other.
     future.add_done_callback(switch, context=hub.context)
@@ -78,13 +78,11 @@ def _wait(future: Any, after: Callable[[], None] | None, hub: Hub) -> Any:
         resumed = hub.park()
         if resumed is not future:
             _look_again(future, hub, resumed)
-    except BaseException:
-        if _cancelling(future) <= before:
-            future.cancel()
+    except BaseException as interruption:
+        ours = cancelling(future) <= before and future.cancel()
         try:
             _wait_for_the_end(future, hub)
-            # Its clean-up may have failed. What ends this wait is the context of that.
-            _raise_failure(future)
+            raise_failure(_failure_of(future), interruption, ours)
         finally:
             del future
         raise
@@ -121,17 +119,37 @@ def wait_for_task(task: asyncio.Future[Any], hub: Hub) -> None:
         switch: Any = getcurrent().switch
         task.add_done_callback(switch, context=hub.context)
         _wait_for_the_end(task, hub)
-    _raise_failure(task)
-
-
-def _raise_failure(future: asyncio.Future[Any]) -> None:
-    """Raise what a future has failed with, if it has."""
-    error = None if future.cancelled() else future.exception()
+    error = _failure_of(task)
     try:
-        if error is not None and not isinstance(error, GreenletExit):
+        if error is not None:
             raise error
     finally:
-        del error, future
+        del error, task
+
+
+def _failure_of(future: asyncio.Future[Any]) -> BaseException | None:
+    error = None if future.cancelled() else future.exception()
+    return None if isinstance(error, GreenletExit) else error
+
+
+def raise_failure(
+    failure: BaseException | None, interruption: BaseException, cancelled: bool
+) -> None:
+    """Raise what was waited for has failed with, in the handler of what ended the wait.
+
+    Only if it failed in its clean-up, having been cancelled because of that. What has
+    failed by itself is known to the interruption, which goes on: it must not be taken for,
+    say, a time limit that was over in the same turn.
+    """
+    try:
+        if failure is None:
+            return
+        if cancelled:
+            raise failure
+        if interruption.__context__ is None and failure is not interruption:
+            interruption.__context__ = failure
+    finally:
+        del failure, interruption
 
 
 def checked(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
@@ -221,10 +239,10 @@ if sys.version_info >= (3, 11):
         carried, carry_back = _in_copy(coroutine)
         return asyncio.Task(carried, loop=loop), carry_back
 
-    def _cancelling(future: Any) -> int:
+    def cancelling(future: Any) -> int:
         """How many cancellations a Task has been sent; it counts them itself."""
-        cancelling = getattr(future, "cancelling", None)
-        return 0 if cancelling is None else cancelling()
+        count = getattr(future, "cancelling", None)
+        return 0 if count is None else count()
 
 else:  # pragma: no cover - 3.10
 
@@ -243,7 +261,7 @@ else:  # pragma: no cover - 3.10
         carried, carry_back = _in_copy(coroutine)
         return _CountingTask(carried, loop=loop), carry_back
 
-    def _cancelling(future: Any) -> int:
+    def cancelling(future: Any) -> int:
         return getattr(future, "cancellations", 0)
 
 

@@ -24,7 +24,13 @@ from greenlet import getcurrent
 
 from .._kernel.current import get_hub, hub_to_park_in
 from .await_ import InlineThread, await_
-from .await_in_task import adopt_changes, task_of, wait_for_task
+from .await_in_task import (
+    adopt_changes,
+    cancelling,
+    raise_failure,
+    task_of,
+    wait_for_task,
+)
 from .cancellation import Cancellation
 
 
@@ -82,7 +88,7 @@ class Scope:
                 if not self._left:
                     self._task.cancel()
                 wait_for_task(self._task, hub)
-                self._raise_failure()
+                raise_failure(self._failure(), error, False)
             raise
         finally:
             self._adopt()
@@ -101,20 +107,24 @@ class Scope:
         self._hand_over()
         if not self._wakes.done():
             self._wakes.set_result(None)
+        before = cancelling(self._task)
         try:
-            return self._outcome(await_(self._task))
-        except BaseException:
-            # This was interrupted, and the manager may have failed because of it.
-            self._raise_failure()
+            value = await_(self._task)
+        except BaseException as interruption:
+            # The manager may have failed because of it.
+            cancelled = cancelling(self._task) > before
+            raise_failure(self._failure(), interruption, cancelled)
             raise
+        else:
+            return self._outcome(value)
         finally:
             self._adopt()
             self._error = self._raised = None
             del error
 
-    def _raise_failure(self) -> None:
-        if not isinstance(self._raised, asyncio.CancelledError):
-            self._outcome(None)
+    def _failure(self) -> BaseException | None:
+        error, self._raised = self._raised, None
+        return None if isinstance(error, asyncio.CancelledError) else error
 
     def _hand_over(self) -> None:
         """Have the other one take over the caller's context variables."""
