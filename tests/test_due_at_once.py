@@ -120,3 +120,38 @@ def test_a_time_limit_that_is_called_off_in_its_turn(hub_name):
         pass
     settle()
     assert hubs.get_hub().get_timers_count() == 0
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_who_polls_with_a_limit_of_zero_lets_the_others_run(hub_name, limit):
+    """As with eventlet, where programs wait for others in such loops."""
+    event, queue, full = greenio.Event(), greenio.Queue(), greenio.Queue(1)
+    full.put(1)
+    semaphore = greenio.Semaphore(0)
+
+    def others():
+        event.send("sent")
+        queue.put("put")
+        full.get()
+        semaphore.release()
+
+    def polled(wait):
+        for _ in range(3):
+            try:
+                result = wait()
+            except (greenio.queue.Empty, greenio.queue.Full):
+                continue
+            if result not in (None, False):
+                return result
+        return "starved"
+
+    greenio.spawn(others)
+    assert polled(lambda: event.wait(limit)) == "sent"
+    event.reset()
+    greenio.spawn_after(0, others)
+    queue.get()
+    assert polled(lambda: queue.get(timeout=limit)) == "put"
+    if limit == 0:
+        semaphore.acquire()
+        greenio.spawn(semaphore.release)
+        assert polled(lambda: semaphore.acquire(timeout=0)) is True

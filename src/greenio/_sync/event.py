@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, overload
 
+from .._kernel.current import cannot_wait
 from .._kernel.waiters import (
     TIMED_OUT,
     Waiter,
@@ -190,7 +191,9 @@ class Event(Generic[Item]):
             timeout = checked_timeout(timeout, "Event.wait()")
         outcome: Any = self._outcome
         if outcome is None:
-            if timeout == 0:
+            if timeout == 0 and cannot_wait():
+                # Else it lets the others run once, as eventlet's does: who polls waits for
+                # them.
                 return None
             waiter = new_waiter("Event.wait()")
             waiters = self._join(waiter)

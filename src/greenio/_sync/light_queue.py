@@ -33,6 +33,7 @@ from typing import Any, Generic
 
 from greenlet import getcurrent
 
+from .._kernel.current import cannot_wait
 from .._kernel.hub import Hub
 from .._kernel.waiters import (
     TIMED_OUT,
@@ -363,7 +364,7 @@ class LightQueue(Generic[Item]):
                 if maxsize is None or maxsize != 0 or not block:
                     return
             else:
-                if not block or timeout == 0:
+                if not block or (timeout == 0 and cannot_wait()):
                     raise Full
                 waiter = new_waiter("put()")
                 if self._put_or_join(waiter, item):
@@ -455,7 +456,7 @@ class LightQueue(Generic[Item]):
                 except LookupError:
                     if self.queue:
                         raise
-            if not block or timeout == 0:
+            if not block or (timeout == 0 and cannot_wait()):
                 raise Empty
             waiter = new_waiter("get()")
             getters = self._getters

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .._kernel.current import cannot_wait
 from .._kernel.waiters import (
     TIMED_OUT,
     AnyWaiter,
@@ -98,7 +99,7 @@ class Semaphore:
             if counter > 0:
                 self.counter = counter - 1
                 return True
-            if timeout == 0:
+            if timeout == 0 and (not blocking or cannot_wait()):
                 return False
             waiter = new_waiter("acquire()")
             waiters = self._waiters
