@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +51,7 @@ def clock(hub, monkeypatch):
 
     loop = Loop(hub.loop)
     monkeypatch.setattr(hub, "loop", loop)
+    monkeypatch.setattr(hub.moments, "now", loop.time)
     return loop
 
 
@@ -100,15 +102,34 @@ def test_on_asyncio_they_share_where_they_are_many():
     assert not hub.moments
 
 
-@pytest.mark.parametrize("hub", ["asyncio"], indirect=True)
+@on_both
 @given(seconds=floats(1e-6, 1e6))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_on_asyncio_nobody_wakes_early(hub, seconds):
-    before = hub.loop.time()
+def test_nobody_wakes_early(hub, seconds):
+    before = monotonic()
     moment = join_moment(hub, seconds, greenio.getcurrent())
-    after = hub.loop.time()
+    after = monotonic()
     moment.leave(greenio.getcurrent())
-    assert before + seconds <= moment.when() <= after + seconds + 0.00026
+    assert before + seconds <= moment.when() <= after + seconds + 0.00101
+
+
+@on_both
+def test_nobody_wakes_early_who_has_computed_before(hub):
+    """The time of the loop is that of the turn's begin, with uvloop."""
+    slept = []
+
+    def work(seconds):
+        ends = monotonic() + seconds
+        while monotonic() < ends:
+            pass
+        begun = monotonic()
+        sleep(0.02)
+        slept.append(monotonic() - begun)
+
+    for thread in [spawn(work, seconds) for seconds in (0, 0.01, 0.01, 0.005)]:
+        thread.wait()
+    assert len(slept) == 4
+    assert min(slept) >= 0.02
 
 
 @on_both

@@ -18,8 +18,10 @@ When the last one has called off, the timer is cancelled.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from weakref import ref
 
+from .._std.originals import monotonic
 from .scheduler import Scheduler, Switchable
 
 # Milliseconds; uvloop takes more for a hundred years.
@@ -27,9 +29,8 @@ _AGES = 1 << 53
 # Ticks in a second.
 _OF_UVLOOP = 1000
 _OF_OTHERS = 4000
-# What is added before a number of ticks is cut off: uvloop takes the nearest millisecond;
-# elsewhere nobody is to wake early.
-_ROUNDING = {_OF_UVLOOP: 0.5, _OF_OTHERS: 1.0}
+# How old, in seconds, the time that uvloop tells may be if its clock is the system's.
+_OLDEST = 60
 
 
 class Moments(dict[int, "ref[Moment]"]):
@@ -42,17 +43,23 @@ class Moments(dict[int, "ref[Moment]"]):
     Attributes:
         ticks: Into how many a second is divided; 0 if a clock of the loop's own, such as
             a virtual one, is to be kept exactly.
+        now: Returns the time. uvloop's own is that of the last look at it, and from then
+            on, nobody's sleep is to count who has computed meanwhile.
     """
 
-    __slots__ = ("ticks",)
+    __slots__ = ("now", "ticks")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, is_uvloop: bool) -> None:
         super().__init__()
         self.ticks: int = 0
+        self.now: Callable[[], float] = loop.time
         if is_uvloop:
             self.ticks = _OF_UVLOOP
+            if 0 <= monotonic() - loop.time() < _OLDEST:
+                self.now = monotonic
         elif getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time:
             self.ticks = _OF_OTHERS
+            self.now = monotonic
 
 
 class Moment:
@@ -61,6 +68,7 @@ class Moment:
     Args:
         hub: The hub.
         when: The time, by the clock of the loop.
+        seconds: How far off it is, if the loop is to count from now on.
 
     Attributes:
         entries: What is put on the run queue then, by id.
@@ -71,7 +79,9 @@ class Moment:
 
     __slots__ = ("__weakref__", "_hub", "_when", "due", "entries", "handle", "key")
 
-    def __init__(self, hub: Scheduler, when: float) -> None:
+    def __init__(
+        self, hub: Scheduler, when: float, seconds: float | None = None
+    ) -> None:
         self._hub = hub
         self._when = when
         self.due: bool = False
@@ -79,7 +89,11 @@ class Moment:
         self.entries: dict[int, Switchable] = {}
         self.key: int | None = None
         self.handle: asyncio.TimerHandle | None
-        self.handle = hub.loop.call_at(when, self.make_due, context=hub.context)
+        loop, due, context = hub.loop, self.make_due, hub.context
+        if seconds is None:
+            self.handle = loop.call_at(when, due, context=context)
+        else:
+            self.handle = loop.call_later(seconds, due, context=context)
 
     def __repr__(self) -> str:
         return f"<Moment {self._when!r}, {len(self.entries)} entries>"
@@ -164,14 +178,18 @@ def join_moment(hub: Scheduler, seconds: float, entry: Switchable) -> Moment:
         if not ticks:
             moment = Moment(hub, hub.loop.time() + seconds)
         else:
+            now = moments.now() * ticks
             try:
-                when = int((hub.loop.time() + seconds) * ticks + _ROUNDING[ticks])
+                # Nobody wakes early.
+                when = int(now + seconds * ticks) + 1
             except OverflowError:
                 when = _AGES
             known = moments.get(when)
             moment = known and known()
             if moment is None:
-                moment = Moment(hub, when / ticks)
+                # uvloop looks at the time when it is given a timer.
+                from_now = (when - int(now)) / ticks if ticks == _OF_UVLOOP else None
+                moment = Moment(hub, when / ticks, from_now)
                 moment.key = when
                 moments[when] = ref(moment)
         moment.entries[id(entry)] = entry
