@@ -71,6 +71,16 @@ def test_unknown_hubs(name):
         hubs.use_hub(name)
 
 
+def test_the_programs_log_tells_nothing_of_the_loop(caplog):
+    with caplog.at_level(0):
+        hubs.use_hub("asyncio")
+        hubs.get_hub()
+    assert caplog.records == []
+    with caplog.at_level(0):
+        asyncio.SelectorEventLoop().close()
+    assert caplog.records
+
+
 @pytest.mark.parametrize("name", ["epolls", "poll", "selects", None, "asyncio"])
 def test_eventlets_names_mean_the_default(nothing_left, name, monkeypatch):
     monkeypatch.delenv("GREENIO_HUB", raising=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.log
 import functools
 import importlib
 import os
@@ -45,6 +46,24 @@ def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
 def lets_out_itself(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether what a signal handler raises in a callback leaves `run_forever` anyway."""
     return hasattr(type(loop), "raised_by_signal_handler")
+
+
+def _selector_loop() -> asyncio.AbstractEventLoop:
+    """Make the standard loop, which does not write into the log of a program's own.
+
+    At the level DEBUG it says which selector it has. That is not for a program which has
+    never heard of asyncio.
+    """
+    logger = asyncio.log.logger
+    logger.addFilter(_is_not_of_selector)
+    try:
+        return asyncio.SelectorEventLoop()
+    finally:
+        logger.removeFilter(_is_not_of_selector)
+
+
+def _is_not_of_selector(record: Any) -> bool:
+    return bool(record.msg != "Using selector: %s")
 
 
 def _uvloop_factory() -> LoopFactory:
@@ -186,7 +205,7 @@ def _factory_called(spec: str) -> LoopFactory:
             # It asks for the best there is, and somebody has said what that is.
             return _factory_called(chosen)
         if known == "asyncio" or known in _EVENTLET_HUBS:
-            return asyncio.SelectorEventLoop
+            return _selector_loop
         if known == "uvloop":
             return _uvloop_factory()
     if attribute:
