@@ -70,6 +70,9 @@ def test_getaddrinfo(hub_name, args):
         ("gethostbyname", ("",)),
         ("gethostbyname", ("<broadcast>",)),
         ("gethostbyname", ("name.invalid",)),
+        ("gethostbyname", ("127.0.0.1\0",)),
+        ("gethostbyname", (b"127.0.0.1\0",)),
+        ("gethostbyname", (None,)),
         ("gethostbyname_ex", ("localhost",)),
         ("gethostbyname_ex", ("name.invalid",)),
         ("gethostbyaddr", ("127.0.0.1",)),
@@ -250,6 +253,22 @@ def test_resolved(hub_name, family, address, expected):
         pytest.skip("no such family here")
     with sock:
         assert dns.resolved(sock, address) == expected
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1\0", b"127.0.0.1\0", bytearray(b"127.0.0.1\0"), "localhost\0é"]
+)
+def test_a_null_in_a_host(hub_name, host):
+    """A look-up would end there, and find what was not meant."""
+    with GreenSocket() as sock, GreenSocket(type=socket.SOCK_DGRAM) as datagrams:
+        for call in (
+            lambda: sock.bind((host, 0)),
+            lambda: sock.connect((host, 1)),
+            lambda: sock.connect_ex((host, 1)),
+            lambda: datagrams.sendto(b"", (host, 9)),
+        ):
+            with pytest.raises(TypeError, match="null character"):
+                call()
 
 
 def test_an_interface_by_name(hub_name):

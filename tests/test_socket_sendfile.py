@@ -75,6 +75,23 @@ def test_sendfile_of_what_the_system_cannot_send(hub_name):
         assert right.recv(5) == b"Name:"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fstat of pipes")
+def test_sendfile_of_a_pipe_sends_nothing(hub_name):
+    """As the plain socket's: it sends as much as the file's size says."""
+    reading, writing = os.pipe()
+    os.write(writing, b"in the pipe")
+    os.close(writing)
+    left, right = socketpair()
+    with (
+        left,
+        right,
+        os.fdopen(reading, "rb") as pipe,
+        Path(os.devnull).open("rb") as null,
+    ):
+        assert left.sendfile(pipe) == left.sendfile(null) == 0
+        assert pipe.read() == b"in the pipe"
+
+
 def test_sendfile_by_its_parts(hub_name, tmp_path):
     """What `sendfile` does it with can be asked for, too, and lets the others run."""
     content = os.urandom(3_000_000)

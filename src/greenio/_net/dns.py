@@ -23,6 +23,7 @@ from .._greenthread.holding_up import hub_to_wait_in
 from .._std.errors import BlockingInLoopError
 from .._std.originals import getaddrinfo as _getaddrinfo
 from .._std.originals import gethostbyaddr as _gethostbyaddr
+from .._std.originals import gethostbyname as _gethostbyname
 from .._std.originals import gethostbyname_ex as _gethostbyname_ex
 from .._std.originals import getnameinfo as _getnameinfo
 from .._std.originals import raw_socket
@@ -98,8 +99,13 @@ def getaddrinfo(
 _STANDARD = asyncio.BaseEventLoop.getaddrinfo
 
 
-def gethostbyname(hostname: str) -> str:
+def gethostbyname(hostname: Any) -> str:
     """Resolve a name to an IPv4 address, as `socket.gethostbyname`."""
+    if isinstance(hostname, bytearray):
+        hostname = bytes(hostname)
+    if not isinstance(hostname, (str, bytes)) or _has_null(hostname):
+        # The plain function says what is wrong with it.
+        return _gethostbyname(hostname)
     if hostname in _BROADCAST:
         return "255.255.255.255"
     entries = getaddrinfo(hostname or "0.0.0.0", None, _INET, _types.SOCK_STREAM)  # noqa: S104
@@ -161,7 +167,8 @@ def resolved(sock: SocketBase, address: Any, must: bool = True) -> Any:
         host = bytes(host)
     if not isinstance(host, (str, bytes)) or not host or host in _BROADCAST:
         return address
-    if _is_numeric(host, family):
+    if _has_null(host) or _is_numeric(host, family):
+        # The former the system call refuses; a look-up would end at the null.
         return address
     try:
         entries = getaddrinfo(host, None, family)
@@ -178,6 +185,10 @@ def resolved(sock: SocketBase, address: Any, must: bool = True) -> Any:
         flow = address[2] if len(address) > 2 else 0
         return (found[0], address[1], flow, found[3])
     return (found[0], *address[1:])
+
+
+def _has_null(host: str | bytes) -> bool:
+    return ("\0" if isinstance(host, str) else b"\0") in host  # type: ignore[operator]
 
 
 def _is_numeric(host: str | bytes, family: int) -> bool:

@@ -313,9 +313,12 @@ class GreenSocket(SocketBase):
         self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
         if self._timeout == 0:
             raise ValueError("non-blocking sockets are not supported")
-        source = _regular_file(file)
-        if os_sendfile is None or source is None:
-            raise GiveupOnSendfile("the system can send regular files only")
+        source, status = _descriptor_of(file)
+        if not status.st_size and not stat.S_ISREG(status.st_mode):
+            # Such as a pipe: there is no telling where it ends.
+            return 0
+        if os_sendfile is None:
+            raise GiveupOnSendfile("the system has no sendfile")
         deadline = self._deadline()
         total = 0
         try:
@@ -347,14 +350,12 @@ class GreenSocket(SocketBase):
         """Bind to an address, resolving the name without blocking where that can be."""
         _raw_bind(self, resolved(self, address, must=False))
 
-    def listen(self, backlog: int | None = None, /) -> None:
+    def listen(self, *backlog: int) -> None:
         """Let clients connect; see `socket.listen`."""
-        if backlog is None:
-            _raw_listen(self)
-            backlog = SOMAXCONN
-        else:
-            _raw_listen(self, backlog)
-        self._backlog = note_listening(_raw_getsockname(self), backlog)
+        # How many arguments there may be is the original's affair.
+        _raw_listen(self, *backlog)
+        most = backlog[0] if backlog else SOMAXCONN
+        self._backlog = note_listening(_raw_getsockname(self), most)
 
     def accept(self) -> tuple[GreenSocket, Any]:
         """Wait for a connection; the result is a green socket and the peer's address."""
@@ -425,13 +426,17 @@ class GreenSocket(SocketBase):
         return error
 
 
-def _regular_file(file: Any) -> int | None:
-    """The descriptor of a regular file; None if it is something else."""
+def _descriptor_of(file: Any) -> tuple[int, os.stat_result]:
+    """The descriptor of a file that is to be sent, and what the system knows of it.
+
+    Raises:
+        GiveupOnSendfile: It has none.
+    """
     try:
-        fd = file.fileno()
-        return int(fd) if stat.S_ISREG(os_fstat(fd).st_mode) else None
-    except (AttributeError, OSError):
-        return None
+        fd = int(file.fileno())
+        return fd, os_fstat(fd)
+    except (AttributeError, OSError) as exc:
+        raise GiveupOnSendfile(exc) from None
 
 
 # The standard module's own functions, in a world where a socket is a green one.

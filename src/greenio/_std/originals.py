@@ -95,6 +95,7 @@ socketpair = socket.socketpair
 getaddrinfo = socket.getaddrinfo
 getnameinfo = socket.getnameinfo
 gethostbyaddr = socket.gethostbyaddr
+gethostbyname = socket.gethostbyname
 gethostbyname_ex = socket.gethostbyname_ex
 getdefaulttimeout = socket.getdefaulttimeout
 
