@@ -57,6 +57,19 @@ def test_the_systems_limits(pair, thread):
         where(lambda: green.recv(10))
 
 
+def test_the_systems_limits_hold_after_those_of_a_socket_that_a_child_has(pair):
+    green, plain = pair
+    green.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit(A_WHILE))
+    share_with_children([green.fileno()])
+    assert type(green) is InheritedSocket
+    green.settimeout(5)
+    green.settimeout(None)
+    plain.send(b"x")
+    assert green.recv(10) == b"x"
+    with greenio.Timeout(5), pytest.raises(BlockingIOError):
+        green.recv(10)
+
+
 def test_the_systems_limits_end(pair):
     green, plain = pair
     green.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit(0.001))
@@ -134,6 +147,12 @@ def test_failed_connections_are_not_counted(hub_name):
     assert backlog.backlog_for("/a/path") is None
     with GreenSocket() as client, pytest.raises(TypeError, match="pair"):
         client.connect(("127.0.0.1",))
+
+
+@pytest.mark.parametrize("wrong", [(None,), (1.5,), (1, 2)])
+def test_what_is_no_backlog(hub_name, wrong):
+    with GreenSocket() as sock, pytest.raises(TypeError):
+        sock.listen(*wrong)
 
 
 # -- children ---------------------------------------------------------------------------
@@ -294,7 +313,8 @@ def test_those_who_told_their_number_are_found_without_a_search(hub_name, monkey
             share_with_children([green.fileno(), *pipe])
         for fd in pipe:
             os.close(fd)
-        assert type(green) is type(other) is InheritedSocket
+        assert type(green) is InheritedSocket
+        assert isinstance(other, InheritedSocket)
         assert type(peer) is GreenSocket
         # Others have to be looked for.
         share_with_children([socket.socket.fileno(third)])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._net.borrowed import kind_of, look_at_lender
 from .._net.socket import GreenSocket, say_goodbye
 from .._std.originals import raw_socket
 from . import settings
@@ -196,7 +197,7 @@ class Channel:
         early, self.buffer = self.buffer, b""
         if not early:
             return self.sock
-        if type(self.sock) is GreenSocket:
+        if kind_of(self.sock) is GreenSocket:
             return _EarlySocket(self.sock, early)
         return _EarlyBytes(self.sock, early)
 
@@ -310,7 +311,7 @@ class Channel:
         """Have whoever reads find the end."""
         say_goodbye(self.sock)
         try:
-            _raw_shutdown(self.sock, _SHUT_RDWR)
+            _shutdown(self.sock, _SHUT_RDWR)
         except OSError:
             pass
 
@@ -319,7 +320,7 @@ class Channel:
         if getattr(self.sock, "_sslobj", None) is not None:
             try:
                 # Before `say_goodbye`, which can say nothing then.
-                _raw_shutdown(self.sock, _SHUT_WR)
+                _shutdown(self.sock, _SHUT_WR)
             except OSError:
                 pass
 
@@ -327,7 +328,7 @@ class Channel:
         """The server stops, and this waits for a request: end it, unless one came."""
         try:
             # What has come can still be read, and answered.
-            _raw_shutdown(self.sock, _SHUT_RD)
+            _shutdown(self.sock, _SHUT_RD)
         except OSError:
             pass
 
@@ -342,13 +343,14 @@ class Channel:
         """The server stops: have the application that reads find the end."""
         self.held = False
         try:
-            _raw_shutdown(self.sock, _SHUT_RD)
+            _shutdown(self.sock, _SHUT_RD)
         except OSError:
             pass
 
     def _send_now(self, data: bytes) -> None:
-        if type(self.sock) is GreenSocket:
+        if kind_of(self.sock) is GreenSocket:
             try:
+                look_at_lender(self.sock)
                 _raw_send(self.sock, data)
             except OSError:
                 pass
@@ -357,7 +359,7 @@ class Channel:
         """Read on for a while, so that the client gets what was sent."""
         say_goodbye(self.sock)
         try:
-            _raw_shutdown(self.sock, _SHUT_WR)
+            _shutdown(self.sock, _SHUT_WR)
             self.phase = LINGERING
             self.since = self.server.now
             left = _LINGER_BYTES
@@ -430,6 +432,12 @@ class GreenConnection:
                 channel.since = channel.server.now
             head = channel.split_head(data + piece, len(data), piece)
         return head
+
+
+def _shutdown(sock: Any, how: int) -> None:
+    """Shut a socket down beneath TLS."""
+    look_at_lender(sock)
+    _raw_shutdown(sock, how)
 
 
 def refusal(server: Server, error: RequestError) -> bytes:

@@ -102,6 +102,8 @@ class SocketBase(socket_class):
     _writer: Listener | None
     # The limit that holds again when `act_non_blocking` is taken back.
     _set_aside: float | None = None
+    # The sockets that were made of this one, if any were: a WeakSet.
+    _borrowers: Any = None
     # What SO_RCVTIMEO and SO_SNDTIMEO say, if they were set.
     _system_limits: dict[str, float | None] | None = None
 
@@ -152,6 +154,12 @@ class SocketBase(socket_class):
         _raw_setblocking(self, False)
         if new:
             self._forget_namesakes()
+        elif lender is not None:
+            self._borrow(lender)
+
+    def _borrow(self, lender: Any) -> None:
+        """Look from now on whether the lender still has the number."""
+        raise NotImplementedError
 
     def _forget_namesakes(self) -> None:
         """Our number is new: whoever waits on it waits for a file that is closed."""
@@ -449,3 +457,6 @@ class SocketBase(socket_class):
             close_listener(reader)
         if writer is not None and not writer.closed:
             close_listener(writer)
+        if self._borrowers is not None:
+            for borrower in tuple(self._borrowers):
+                borrower._let_go()

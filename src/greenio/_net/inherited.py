@@ -16,13 +16,13 @@ from .._greenthread.descriptor_waits import block_natively
 from .._kernel.hub import Hub
 from .._reactor.descriptors import READ, WRITE, Listener
 from .._std.originals import os_fstat, os_get_blocking, os_set_blocking, raw_socket
-from .constants import MSG_DONTWAIT, SOCK_STREAM
+from .borrowed import become, kind_of
+from .constants import MSG_DONTWAIT
 from .numbers import sockets_with
 from .socket import GreenSocket
 
 _raw_accept = raw_socket._accept  # type: ignore[attr-defined]
 _raw_fileno = raw_socket.fileno
-_raw_type = raw_socket.type.__get__
 
 Call = Callable[..., Any]
 
@@ -79,8 +79,7 @@ class InheritedSocket(GreenSocket):
         if self._timeout is None:
             os_set_blocking(_raw_fileno(self), True)
         else:
-            self.__class__ = GreenSocket  # type: ignore[assignment]
-            self._drains = _raw_type(self) == SOCK_STREAM
+            become(self, GreenSocket)
 
 
 def _without_waiting(call: Call, position: int) -> Call:
@@ -137,10 +136,9 @@ def share_with_children(descriptors: Iterable[int]) -> None:
     """
     for fd in {fd for fd in descriptors if fd >= 0 and not _blocks(fd)}:
         for sock in tuple(sockets_with(fd)) or _found_among_all(fd):
-            if type(sock) is GreenSocket and sock._timeout is None:
-                sock.__class__ = InheritedSocket
+            if kind_of(sock) is GreenSocket and sock._timeout is None:
+                become(sock, InheritedSocket)
                 sock._drains = False
-                sock._drained = None
                 os_set_blocking(fd, True)
 
 

@@ -32,6 +32,7 @@ from .._std.originals import (
 from .._std.with_globals import with_globals
 from .backlog import backlog_for, note_listening
 from .base import SocketBase
+from .borrowed import borrow
 from .constants import (
     AF_UNIX,
     MSG_PEEK,
@@ -97,6 +98,9 @@ class GreenSocket(SocketBase):
     # The connections that wait to be accepted, if this socket listens.
     # A Backlog; named here, it would have to be known by the public name of the module.
     _backlog: Any = None
+
+    def _borrow(self, lender: Any) -> None:
+        borrow(self, lender)
 
     def _once_ready(self, event: str, call: Callable[..., Any], *args: Any) -> Any:
         """Wait and make a system call, as often as it takes, within the time limit."""
