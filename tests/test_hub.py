@@ -16,7 +16,7 @@ from _support import end_loop, until, until_async
 from greenio import event, hubs, semaphore, sleep, spawn
 from greenio._kernel.current import close_thread_hub, existing_hub
 from greenio._kernel.hidden_loop import twin_of
-from greenio.hubs import HubClosedError, HubError, IOClosed
+from greenio.hubs import HubClosedError, HubError, HubNotFoundError, IOClosed
 
 # -- owned ----------------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ def test_factory_of_something_else(nothing_left):
 
 def test_uvloop_missing_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(HubError, match=r"pip install 'greenio-asyncio\[uvloop\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'greenio-asyncio\[uvloop\]'"):
         hubs.use_hub("uvloop")
 
 
@@ -91,7 +91,7 @@ def test_eventlets_names_mean_the_default(nothing_left, name, monkeypatch):
 
 def test_environment_variable(nothing_left, monkeypatch):
     monkeypatch.setenv("GREENIO_HUB", "nonsense")
-    with pytest.raises(HubError, match="nonsense"):
+    with pytest.raises(HubNotFoundError, match="nonsense"):
         hubs.use_hub()
 
 

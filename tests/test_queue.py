@@ -426,3 +426,25 @@ def test_a_pipeline_of_green_threads():
     numbers.put(None)
     until(lambda: worker.dead and collector.dead)
     assert results == [number**2 for number in range(50)]
+
+
+def test_a_program_may_have_a_queue_in_an_order_of_its_own(hub_name):
+    """As with eventlet, where such a `_put` says that it has counted."""
+
+    class Longest(Queue):
+        def _init(self, maxsize):
+            self.queue = []
+
+        def _put(self, item):
+            self.queue.append(item)
+            self.queue.sort(key=len)
+            self._put_bookkeeping()
+
+        def _get(self):
+            return self.queue.pop()
+
+    queue = Longest()
+    for item in ("aa", "a", "aaa"):
+        queue.put(item)
+    assert [queue.get() for _ in range(3)] == ["aaa", "aa", "a"]
+    assert queue.unfinished_tasks == 3

@@ -245,3 +245,10 @@ def test_in_a_coroutine_it_says_what_to_use(run_async):
             pass
 
     run_async(main)
+
+
+def test_it_shows_its_timer_while_it_is_to_come(hub_name):
+    limit = Timeout(100)
+    assert limit.timer is not None
+    limit.cancel()
+    assert limit.timer is None

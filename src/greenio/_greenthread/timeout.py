@@ -162,6 +162,11 @@ class Timeout(BaseException):
         return self._state is _State.PENDING
 
     @property
+    def timer(self) -> Any:
+        """What ends the wait when the time is up; None if nothing is to come."""
+        return self._timer
+
+    @property
     def is_timeout(self) -> bool:
         """True: this is how `is_timeout` tells a timeout from other exceptions."""
         return True

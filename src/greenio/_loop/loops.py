@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from .._std.errors import HubError
+from .._std.errors import HubError, HubNotFoundError
 from .._std.originals import in_main_thread
 from .interrupted import comes_from_handler
 from .wakeup_relay import WakeupRelay, is_usable
@@ -70,7 +70,7 @@ def _uvloop_factory() -> LoopFactory:
     try:
         import uvloop
     except ImportError:
-        raise HubError(
+        raise HubNotFoundError(
             "the uvloop hub was asked for, but uvloop is not installed; "
             "install it with: pip install 'greenio-asyncio[uvloop]'"
         ) from None
@@ -212,10 +212,10 @@ def _factory_called(spec: str) -> LoopFactory:
         try:
             factory: LoopFactory = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as exc:
-            raise HubError(f"there is no hub {spec!r}: {exc}") from exc
+            raise HubNotFoundError(f"there is no hub {spec!r}: {exc}") from exc
         if callable(factory):
             return factory
-    raise HubError(
+    raise HubNotFoundError(
         f"there is no hub called {spec!r}; use 'asyncio', 'uvloop' or a function "
         "that returns a new event loop"
     )

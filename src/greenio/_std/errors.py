@@ -93,6 +93,15 @@ class HubError(Exception):
     __module__ = "greenio.hubs"
 
 
+class HubNotFoundError(HubError, ImportError):
+    """There is no hub of the name that was asked for, or it is not installed.
+
+    An ImportError, too, since programs for eventlet look out for that.
+    """
+
+    __module__ = "greenio.hubs"
+
+
 class HubClosedError(_Explained, HubError, RuntimeError):
     """The loop behind a hub is closed, so nothing on it can be woken any more."""
 

@@ -18,6 +18,7 @@ from .._std.absences import attribute_error as _attribute_error
 from .._std.errors import DeadlockError as DeadlockError
 from .._std.errors import HubClosedError as HubClosedError
 from .._std.errors import HubError as HubError
+from .._std.errors import HubNotFoundError as HubNotFoundError
 from .._std.errors import IOClosed as IOClosed
 from .._std.public_names import claim
 
@@ -26,6 +27,7 @@ __all__ = [
     "Hub",
     "HubClosedError",
     "HubError",
+    "HubNotFoundError",
     "HubStatistics",
     "IOClosed",
     "builtin_hub_modules",
