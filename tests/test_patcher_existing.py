@@ -306,8 +306,7 @@ def test_the_report_says_where_each_is():
     """)
 
 
-@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
-def test_threads_that_have_not_started(hub):
+def test_threads_that_have_not_started(hub_name):
     """They are green when they start."""
     run(
         """
@@ -335,12 +334,11 @@ def test_threads_that_have_not_started(hub):
         assert done == [1, 1, 1, 2]
         waits.start()
         """,
-        hub=hub,
+        hub=hub_name,
     )
 
 
-@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
-def test_joining_a_thread_that_runs_already_lets_the_others_run(hub):
+def test_joining_a_thread_that_runs_already_lets_the_others_run(hub_name):
     """It may wait for one of them."""
     run(
         """
@@ -377,12 +375,11 @@ def test_joining_a_thread_that_runs_already_lets_the_others_run(hub):
 
         asyncio.run(main())
         """,
-        hub=hub,
+        hub=hub_name,
     )
 
 
-@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
-def test_a_coroutine_joins_a_thread_that_runs_already(hub):
+def test_a_coroutine_joins_a_thread_that_runs_already(hub_name):
     run(
         """
         import threading, time
@@ -399,12 +396,11 @@ def test_a_coroutine_joins_a_thread_that_runs_already(hub):
 
         asyncio.run(main())
         """,
-        hub=hub,
+        hub=hub_name,
     )
 
 
-@pytest.mark.parametrize("hub", ["asyncio", "uvloop"])
-def test_a_real_thread_waits_for_a_condition_meanwhile(hub):
+def test_a_real_thread_waits_for_a_condition_meanwhile(hub_name):
     """What it has kept of the real lock, which is free while it waits, will do."""
     out = run(
         """
@@ -433,6 +429,6 @@ def test_a_real_thread_waits_for_a_condition_meanwhile(hub):
         real.join()
         assert condition.acquire(False)
         """,
-        hub=hub,
+        hub=hub_name,
     )
     assert out == "2\n"

@@ -190,7 +190,7 @@ NUMBERS = ("--workers", "--backlog", "--max-size", "--keepalive", "--graceful-ti
 RUNS = {
     "--workers": {"1"},
     "--hub": set(),
-    "--log-format": {"%(status_code)s"},
+    "--log-format": {"%(status_code)s", "%(status_code)d"},
     "--backlog": {"1"},
     "--max-size": {"1", "9" * 30},
     "--keepalive": {"0", "1", "1.5", "inf", "1e400", "9" * 30},

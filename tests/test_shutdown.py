@@ -12,6 +12,7 @@ import greenio
 from _fresh import python, run
 from _support import end_loop, settle_async, until_async
 from greenio import event, sleep, spawn
+from greenio._loop import signals
 
 
 def test_the_end_of_the_loop_ends_green_threads(loop_factory):
@@ -38,6 +39,35 @@ def test_the_end_of_the_loop_ends_green_threads(loop_factory):
 
     as_asyncio_run_does()
     assert sorted(steps) == ["first", "second"]
+
+
+def test_an_interrupt_as_the_supervisor_begins(loop_factory, monkeypatch):
+    """It leaves the loop, and whoever ends that cancels what is left."""
+    steps = []
+
+    def parked():
+        try:
+            sleep(1000)
+        finally:
+            sleep(0)
+            steps.append("finally")
+
+    def arm(self):
+        if not steps:
+            steps.append("interrupted")
+            raise KeyboardInterrupt
+
+    async def main():
+        thread = spawn(parked)
+        await settle_async()
+        thread.kill()
+
+    monkeypatch.setattr(signals.SignalWakeup, "arm", arm)
+    loop = loop_factory()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(main())
+    end_loop(loop)
+    assert steps == ["interrupted", "finally"]
 
 
 def test_those_who_will_not_end_are_left_after_a_while(loop_factory, monkeypatch):

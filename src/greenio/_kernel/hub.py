@@ -37,7 +37,7 @@ from .hub_statistics import HubStatistics, statistics_of
 from .overdue import resume_overdue
 from .run_queue import RunQueue
 from .shutdown import end_green_threads, outlives_its_loop, shutdown_timeout
-from .supervisor import Supervisor, shown_loops
+from .supervisor import Ending, Supervisor, shown_loops
 
 # Whether a hub with green threads that outlive its loop may move to another one, and what
 # moves it; set by `outliving`.
@@ -400,7 +400,7 @@ class Hub(RunQueue, HubCallbacks):
             self._signals.disarm()
             # KeyboardInterrupt came, and left the loop, before the task had really begun.
             self._supervisor = None
-            ending = asyncio.Task(self._end_green_threads(), loop=self.loop)
+            ending = Ending(self._end_green_threads(), loop=self.loop)
             ending._log_destroy_pending = False  # type: ignore[attr-defined]
 
     async def _supervise(self) -> None:

@@ -81,3 +81,15 @@ class Supervisor(asyncio.Task[None]):
         if self._is_hidden and not self.done():
             self._is_hidden = False
             asyncio.tasks._register_task(self)
+
+
+class Ending(asyncio.Task[None]):
+    """The Task that ends the green threads when the supervisor could not.
+
+    Whoever ends the loop may cancel it before its first step, and then it would do nothing.
+    So it is not cancelled: what it does is to be done, and has an end.
+    """
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Do nothing."""
+        return False
