@@ -86,9 +86,10 @@ def test_it_ends_when_told_and_answers_what_it_has_begun(
         go_on.send()
         status, headers, body = read_answer(busy)
         assert (status, headers["connection"], body) == (200, "close", b"hello")
-        assert ended(site) == ("killed" if how == "kill" else "returned")
+        # The server waits for that a while.
         for sock in (idle, busy):
             sock.close()
+        assert ended(site) == ("killed" if how == "kill" else "returned")
     assert "wsgi exited" in site.log.text
 
 
@@ -141,6 +142,7 @@ def test_nobody_is_accepted_before_there_is_room_in_a_custom_pool(hub_name):
         server.stop("it was told to")
         go_on.send()
         assert Answers(read_all(busy)).statuses == [200]
+        busy.close()
         site.thread.wait()
         taken, _ = other.accept()
         with taken:
