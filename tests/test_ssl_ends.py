@@ -60,7 +60,9 @@ def test_detached_is_closed(tls_pair):
         client.recv(10)
     assert caught.value.errno == errno.EBADF
     os.close(fd)
-    assert server.recv(10) == b""
+    # A reset, if there was something that it has not read: tickets for a next session.
+    with contextlib.suppress(ConnectionResetError):
+        assert server.recv(10) == b""
 
 
 def test_close_is_the_end_of_the_stream(tls_pair):
