@@ -117,7 +117,7 @@ class HttpProtocol(BaseHTTPRequestHandler):
         server: The `Server`.
     """
 
-    protocol_version = "HTTP/1.1"
+    protocol_version: str = "HTTP/1.1"
     minimum_chunk_size: int | None = settings.MINIMUM_CHUNK_SIZE
     capitalize_response_headers = True
     #: Whether what RFC 9112 calls an error is refused, on the classic path.

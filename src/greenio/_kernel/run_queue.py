@@ -108,7 +108,7 @@ class RunQueue:
         self._started: dict[ref[greenlet], None] = {}
         self.defers: bool = is_uvloop(loop)
         # Who is due in which tick of the loop's clock.
-        self.moments = Moments(loop, self.defers)
+        self.moments: Moments = Moments(loop, self.defers)
         self.loop_call_soon: Callable[..., Any] = loop.call_soon
         self._drain_callback = self._drain
         self._drain_handle: asyncio.Handle | None = None
