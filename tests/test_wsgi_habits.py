@@ -12,6 +12,7 @@ from _http import GET, LAST, PATHS, hello, read_all, read_answer, serving
 from _support import until
 from greenio import wsgi
 from greenio._http import exchange
+from greenio.event import Event
 
 
 @pytest.fixture(params=PATHS)
@@ -111,6 +112,31 @@ class Sized:
 
     def __iter__(self):
         return iter([b"ab", b"c"])
+
+
+def test_a_body_whose_length_is_said_is_sent_as_it_comes(path, hub_name):
+    """However many pieces there are: all of them may be more than there is room for."""
+    go_on = Event()
+    piece = b"x" * 100_000
+
+    class Pieces(Sized):
+        def __iter__(self):
+            yield piece
+            go_on.wait()
+            yield piece
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(2 * len(piece)))])
+        return Pieces()
+
+    with serving(app, **path) as site, site.connect() as sock:
+        sock.sendall(LAST)
+        seen = b""
+        while len(seen) < len(piece):
+            seen += sock.recv(100_000)
+        go_on.send()
+        seen += read_all(sock)
+        assert seen.endswith(b"\r\n\r\n" + 2 * piece)
 
 
 @pytest.mark.parametrize("body", [collections.deque([b"ab", b"c"]), Sized()])

@@ -376,10 +376,12 @@ class Exchange:
             return
         if type(result) is FileWrapper and self._send_file(result):
             pass
+        elif isinstance(result, (list, tuple)):
+            self._send_list(result)
         elif isinstance(result, str):
             self._send_list([result])
-        elif hasattr(result, "__len__"):
-            # All of it is there, a list or not.
+        elif hasattr(result, "__len__") and not self._says_length():
+            # All of it is there, so that the length can be said.
             self._send_list(result)
         else:
             self._iterate(result)
@@ -389,6 +391,10 @@ class Exchange:
             self._send(_LAST_CHUNK)
         elif self.left and not self.is_head:
             self._too_short()
+
+    def _says_length(self) -> bool:
+        """Whether the application has said how long its answer is."""
+        return self.head is not None and self.head.length is not None
 
     def _answer_list(self, result: list[bytes]) -> None:
         """Send an answer that is a list."""
