@@ -55,6 +55,12 @@ def shaken(server, client, certificates, **kwargs):
     return wrapping.wait(), right
 
 
+def tls_over(left, right, certificates):
+    """Return the TLS ends, the server's first, over both ends of a connection."""
+    server, client = certificates.server_context(), certificates.client_context()
+    return shaken(server, client, certificates, left=left, right=right)
+
+
 def connection():
     """Return both ends of a TCP connection.
 
@@ -68,12 +74,6 @@ def connection():
 def tls_pair(hub_name, certificates):
     """Both ends of a TLS connection, the server's first."""
     left, right = connection()
-    server, client = shaken(
-        certificates.server_context(),
-        certificates.client_context(),
-        certificates,
-        left=left,
-        right=right,
-    )
+    server, client = tls_over(left, right, certificates)
     with server, client:
         yield server, client

@@ -14,7 +14,7 @@ import pytest
 import greenio
 from _sockets import flags, in_thread, registered, until_parked
 from _support import collect_garbage
-from _tls import shaken
+from _tls import tls_over
 from greenio._http.connection import _EarlySocket
 from greenio._net.borrowed import Borrowing, kind_of
 from greenio._net.inherited import InheritedSocket, share_with_children
@@ -265,13 +265,7 @@ def test_with_bytes_in_front(hub_name):
 def test_tls_takes_the_number_from_its_lender(hub_name, certificates):
     plains = socket.socketpair()
     left, right = map(GreenSocket, plains)
-    server, client = shaken(
-        certificates.server_context(),
-        certificates.client_context(),
-        certificates,
-        left=left,
-        right=right,
-    )
+    server, client = tls_over(left, right, certificates)
     with server, client:
         assert [plain.fileno() for plain in plains] == [-1, -1]
         client.sendall(b"x")

@@ -15,7 +15,7 @@ import pytest
 import greenio
 from _sockets import in_thread, registered, until_parked, waiting
 from _support import until
-from _tls import shaken
+from _tls import tls_over
 from greenio._net.socket import GreenSocket, socketpair
 from greenio._net.ssl import GreenSSLContext, GreenSSLSocket
 
@@ -70,13 +70,7 @@ def test_echo(everywhere, certificates):
 def test_a_connected_socket(everywhere, certificates):
     def main():
         left, right = socketpair()
-        server, client = shaken(
-            certificates.server_context(),
-            certificates.client_context(),
-            certificates,
-            left=left,
-            right=right,
-        )
+        server, client = tls_over(left, right, certificates)
         # The plain ones are used up.
         assert (left.fileno(), right.fileno()) == (-1, -1)
         with server, client:
@@ -90,13 +84,7 @@ def test_a_connected_socket(everywhere, certificates):
 
 def test_of_a_plain_socket(hub_name, certificates):
     left, right = socket.socketpair()
-    server, client = shaken(
-        certificates.server_context(),
-        certificates.client_context(),
-        certificates,
-        left=left,
-        right=right,
-    )
+    server, client = tls_over(left, right, certificates)
     with server, client:
         thread = greenio.spawn(client.recv, 10)
         until_parked(thread)
@@ -239,13 +227,7 @@ def test_in_the_loop_greenlet(run_async, certificates):
     async def main():
         left, right = socketpair()
         server, client = await greenio.run_green(
-            lambda: shaken(
-                certificates.server_context(),
-                certificates.client_context(),
-                certificates,
-                left=left,
-                right=right,
-            )
+            lambda: tls_over(left, right, certificates)
         )
         with server, client:
             client.sendall(b"x")

@@ -10,7 +10,7 @@ import pytest
 
 import greenio
 from _sockets import until_parked
-from _tls import shaken
+from _tls import shaken, tls_over
 from greenio._net.socket import GreenSocket, socketpair
 from greenio._net.ssl import (
     GreenSSLContext,
@@ -272,13 +272,7 @@ def test_a_handshake_when_the_module_is_patched(hub_name, certificates, monkeypa
     monkeypatch.setattr(ssl, "SSLContext", GreenSSLContext)
     monkeypatch.setattr(ssl, "SSLSocket", GreenSSLSocket)
     left, right = socketpair()
-    server, client = shaken(
-        certificates.server_context(),
-        certificates.client_context(),
-        certificates,
-        left=left,
-        right=right,
-    )
+    server, client = tls_over(left, right, certificates)
     with server, client:
         thread = greenio.spawn(server.recv, 10)
         until_parked(thread)

@@ -16,7 +16,7 @@ from greenlet import GreenletExit
 import greenio
 from _sockets import registered, until_parked, waiting
 from _support import settle
-from _tls import connection, shaken
+from _tls import connection, shaken, tls_over
 from greenio import hubs
 from greenio._net.socket import GreenSocket, socketpair
 
@@ -195,13 +195,7 @@ def test_timeout_around_the_handshake(hub_name, certificates):
 def test_the_limit_of_the_plain_socket_stays(hub_name, certificates):
     left, right = socketpair()
     right.settimeout(9)
-    server, client = shaken(
-        certificates.server_context(),
-        certificates.client_context(),
-        certificates,
-        left=left,
-        right=right,
-    )
+    server, client = tls_over(left, right, certificates)
     with server, client:
         assert client.gettimeout() == 9
         assert server.gettimeout() is None
